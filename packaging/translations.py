@@ -42,6 +42,7 @@ COMMANDS = "slmstudio/cli"
 IN_PAGES = {"tr": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
 """What marks messages in the report's page."""
 TABLES: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "resources/advisories.json": lambda table: (what for *_, what in table),
     "resources/catalogue.json": lambda table: (
         each[key] for each in table["licences"].values() for key in ("allows", "duties") if each[key]),
     "resources/health/choices.json": lambda table: (text for each in table for text in (each["label"], each["does"])),
@@ -51,6 +52,12 @@ TABLES: dict[str, Callable[[Any], Iterable[Any]]] = {
     "resources/importing/scripts.json": lambda table: table,
     "resources/importing/signatures.json": lambda table: (
         text for _, *texts in table if len(texts) > 1 for text in texts),
+    "resources/models/quantization_types.json": lambda table: (each["english"] for each in table),
+    "resources/models/starters.json": lambda table: (
+        text for each in table for text in (each["english_about"], *each["english_terms"])),
+    "resources/qt_texts.json": lambda table: table.values(),
+    "resources/terms.json": lambda table: (text for each in table for key, text in each.items()
+                                           if key in ("name", "what", "so")),
 }
 """Tables with messages, and which these are."""
 SET_UP = ("bootstrap.py", "setup_*.py")

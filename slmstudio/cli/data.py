@@ -51,10 +51,6 @@ def mapping_text(map_: list[str] | None, sheet: str | None, text_by: str | None)
     return ",".join(parts) or None
 
 
-def _read(file: Path, map_: list[str] | None, sheet: str | None, text_by: str | None, follower: Follower) -> Dataset:
-    return asking.read(file, mapping_text(map_, sheet, text_by), follower)
-
-
 @app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, folders or archives with rows.")],
@@ -263,14 +259,14 @@ def clean(
 
     spare([file], out)
     wanted = [each for several in fix for each in several.split(",") if each]
-    decisions = _decisions(each for each in wanted if each != RECOMMENDED)
+    decisions = _decisions(each for each in wanted if each != "recommended")
     with Follower() as follower:
-        dataset = _read(file, map_, sheet, text_by, follower)
+        dataset = asking.read(file, mapping_text(map_, sheet, text_by), follower)
         folder = _model_folder(model, follower)
         special = rows_report.special_tokens(folder) if folder is not None else ()
         counts = rows_report.count_tokens(dataset.records, folder, follower.on_rows) if folder and max_length else None
         context = rows_report.context_of(counts, special, dataset.count, max_length, None)
-        if RECOMMENDED in wanted:
+        if "recommended" in wanted:
             decisions = recommended(look_for_faults(dataset.records, context, follower.on_rows)) | decisions
         fixed = fix_rows(dataset.records, decisions, context)
     steps = fixed.steps(decisions, dataset.rows_left_out)
@@ -280,9 +276,6 @@ def clean(
                   "changes": {kind: sum(change.kind == kind for change in fixed.changes) for kind in decisions},
                   "removed": len(dataset.records) - len(fixed.records), "decisions": decisions,
                   "outcome": store.Lineage((source,), tuple(steps)).sentence}, as_json)
-
-
-RECOMMENDED = "recommended"
 
 
 def _decisions(wanted: Iterable[str]) -> dict[str, str]:
@@ -319,7 +312,7 @@ def convert(
 
     spare([file], out)
     with Follower() as follower:
-        dataset = _read(file, map_, sheet, text_by, follower)
+        dataset = asking.read(file, mapping_text(map_, sheet, text_by), follower)
     store.write_rows(out.absolute(), dataset.records,
                      {"source": dataset.path.name, "sha256": dataset.sha256, "steps": []})
     return _done({"out": str(out), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
@@ -351,7 +344,7 @@ def split(
 
     spare([file], out / "train.jsonl", out / "eval.jsonl")
     with Follower() as follower:
-        dataset = _read(file, map_, sheet, text_by, follower)
+        dataset = asking.read(file, mapping_text(map_, sheet, text_by), follower)
     share = usual_share(dataset.count) if ratio is None else ratio
     if count is not None:
         share = min(0.9, count / max(1, dataset.count))

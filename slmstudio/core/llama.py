@@ -16,7 +16,8 @@ from slmstudio.core.i18n import tr
 
 NOTE = "chat-engine.txt"
 """In the environment: a sentence of the setup on why the engine is missing."""
-
+BACKENDS = {"cpu": "CPU", "cuda": "CUDA", "vulkan": "Vulkan", "metal": "Metal"}
+"""By the name of their library."""
 
 
 def build() -> dict[str, str]:
@@ -26,6 +27,14 @@ def build() -> dict[str, str]:
         return dict(json.loads((Path(sys.prefix) / "chat-device.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def backends() -> list[str]:
+    """What the engine was built with: there is a library beside it for each."""
+    found = importlib.util.find_spec("llama_cpp") if trouble() is None else None
+    files = [path.name for folder in (found and found.submodule_search_locations) or ()
+             for path in Path(folder, "lib").glob("*ggml-*")]
+    return [name for key, name in BACKENDS.items() if any(f"ggml-{key}" in file for file in files)]
 
 
 def trouble() -> UserError | None:

@@ -74,14 +74,14 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.runtime import ending, log_limit, ranks
+    from slmstudio.worker.runtime import ending, interactive, ranks
     from slmstudio.worker.runtime.context import JobContext
 
     log, leads, by_agent = None, ranks.is_first(), ending.by_agent()
     lock = filelock.FileLock(folder / "worker.lock")
     if by_agent:
         ending.begin(folder, ranks.rank())
-        log = log_limit.opened(ending.log_of(folder, ranks.rank()))
+        log = interactive.opened(ending.log_of(folder, ranks.rank()))
     elif leads:
         try:
             lock.acquire(blocking=False)
@@ -90,7 +90,7 @@ def run_job(folder: Path) -> int:
             return 3
         os.environ.setdefault(processes.COMMANDS_FROM, str(jobs.commands_end(folder)))  # also for those it starts
         jobs.write_process_file(folder, os.getpid())
-        log = log_limit.opened(folder / jobs.LOG)
+        log = interactive.opened(folder / jobs.LOG)
     processes.lower_priority()
     job = JobContext(folder, jobs.Job(folder).request())
     if not by_agent:
@@ -128,7 +128,7 @@ def _is_shared(job: Any) -> bool:
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must continue with it, and on another rank than the first where
     that says how it ended."""
-    from slmstudio.worker.runtime import ending, log_limit, ranks
+    from slmstudio.worker.runtime import ending, interactive, ranks
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
@@ -140,7 +140,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
             outcome: jobs.Outcome = importlib.import_module(AGENT).run(job)
             return outcome
         _lock(job)
-        log_limit.watch(log)
+        interactive.watch(log)
         module = importlib.import_module(KINDS[kind])
         with disk_space.full_as_os_error(job.folder):
             result = module.run(job)

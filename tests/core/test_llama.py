@@ -28,6 +28,19 @@ def test_the_set_ups_own_reason_is_told(monkeypatch, tmp_path, no_engine):
         llama.need()
 
 
+def test_what_it_was_built_with_is_known_by_its_libraries(monkeypatch, tmp_path):
+    for name in ("ggml-cpu-haswell.dll", "libggml-cpu-x64.so", "libggml-vulkan.so", "libggml-base.so.0"):
+        (tmp_path / "llama_cpp" / "lib" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "llama_cpp" / "lib" / name).touch()
+    (tmp_path / "llama_cpp" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert llama.backends() == ["CPU", "Vulkan"]
+
+
+def test_without_it_there_is_no_backend(no_engine):
+    assert llama.backends() == []
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00"])
 def test_without_a_reason_it_is_said_what_is_missing(monkeypatch, tmp_path, no_engine, content):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))

@@ -49,7 +49,7 @@ def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model,
 
     slmstudio("report", result["run_dir"])
     html = (Path(result["run_dir"]) / "report.html").read_text("utf-8")
-    assert read_machine().cpu_name in html and "The run finished." in html and "It completed 2 of 2 steps" in html
+    assert read_machine().cpu_name in html and "The run finished." in html and "It completed 2 of 2 steps." in html
     assert "don't say which machine" not in html and "adapter/adapter_model.safetensors" in html
 
 

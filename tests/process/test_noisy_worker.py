@@ -7,7 +7,7 @@ import os
 import sys
 
 from slmstudio.core import jobs
-from slmstudio.worker.runtime import log_limit
+from slmstudio.worker.runtime import interactive
 
 STARTED_AS = """
 import sys
@@ -18,7 +18,7 @@ sys.exit(worker.main(sys.argv[1:]))
 NOISE = """
 import os
 import time
-from slmstudio.worker.runtime import log_limit
+from slmstudio.worker.runtime import interactive
 
 def run(job):
     print("first words")
@@ -33,7 +33,7 @@ def run(job):
     os.abort()
 
 def until_short():
-    while os.fstat(2).st_size > log_limit.LIMIT:
+    while os.fstat(2).st_size > interactive.LIMIT:
         time.sleep(0.01)
 """
 
@@ -49,5 +49,5 @@ def test_the_log_of_a_job_is_bounded_and_its_end_says_why(tmp_path, monkeypatch)
     assert outcome.state == "crashed" and outcome.error is not None
     assert "last words" in outcome.details and "Fatal Python error: Aborted" in outcome.details
     text = (job.folder / jobs.LOG).read_text("utf-8")
-    assert len(text) < 2 * log_limit.LIMIT, "52 MB were printed"
+    assert len(text) < 2 * interactive.LIMIT, "52 MB were printed"
     assert "first words\n" in text[:1000] and "bytes are left out here" in text

@@ -168,6 +168,7 @@ def test_a_configuration_becomes_a_run_folder(told, studio_home, tiny_model, row
     file = tmp_path / "run.json"
     files.write_atomically(file, files.dump_pretty(config.to_dict()))
     added = told("queue", "add", file)
+    assert 0 < added["seconds_low"] < added["seconds_high"]
     assert Path(added["run_dir"]).parent == studio_home / "runs"
     assert told("queue", "move", added["run_dir"], 1)["queue"] == [added]
     assert told("queue", "add", added["run_dir"], status=2)["error"]["what"].startswith(

@@ -22,6 +22,7 @@ from slmstudio.cli.output import (
     print_json,
     print_next,
     print_table,
+    print_time,
     print_warning,
     reading_shown,
     say,
@@ -134,16 +135,18 @@ app = typer.Typer(name="queue", cls=Group, no_args_is_help=True, help="Runs that
 def add(run: RunOrFile, as_json: Json = False) -> int:
     """Put a run at the end of the queue. From a configuration, a run folder is created first."""
     from slmstudio.core.run import config_file, folder, queue
+    from slmstudio.core.run.planning.planner import expected_time
 
     config = config_file.load(run)
     if not run.is_dir():
         config = asking.with_maps(config, convert=True)
         config.check()
         run = folder.create(config).folder
-    entry = queue.add(run)
+    entry = queue.add(run, time=expected_time(config))
     if as_json:
         print_json(entry.to_dict())
         return 0
+    print_time(entry.time)
     say(tr("Waiting: {folder}", folder=entry.folder))
     print_next(program.command("queue", "run"))
     return 0

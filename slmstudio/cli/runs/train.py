@@ -154,7 +154,8 @@ def launch(
     launching.write(job.folder, address, port)
     outcome, _ = _follow(job)
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)}, {
-        "file": str(job.folder / launching.FILE), "command": launching.commands(nodes)})
+        "file": str(job.folder / launching.FILE), "command": launching.commands(nodes),
+        "evaluation": after_training(job, as_json)})
 
 
 @app.command()

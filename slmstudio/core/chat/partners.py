@@ -1,15 +1,17 @@
-"""What Chat opens for a run, a place or a name, and what the server serves; what a model has learned from, and the
-adapters that fit it."""
+"""What Chat opens for a run, a place or a name, and what the server serves; what a model has learned from and
+what not, the adapters that fit it, and corrected answers as rows."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import files, jobs, llama, paths, program
 from slmstudio.core.chat.placement import cache_bytes, compute_bytes, read_shape
+from slmstudio.core.data.record import Record
+from slmstudio.core.data.versions.appending import Added, NewRow, append, find_twin, undo
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
@@ -19,6 +21,46 @@ from slmstudio.core.model.hub import on_disk
 from slmstudio.core.run import checkpoints, named
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import run_rows
+
+# -- Questions that a run never learned, with the answers that its rows have: to ask in Chat.
+
+LOOKED_AT = 512 * 1024
+"""Bytes of held-out rows that are read: hundreds of questions."""
+
+
+@dataclass(frozen=True)
+class HeldOutQuestion:
+    """The first question of a held-out row.
+
+    Attributes:
+        expected: the answer that the row has.
+        system: the row's system message, or "".
+    """
+
+    question: str
+    expected: str
+    system: str = ""
+
+
+def questions(run: Path) -> list[HeldOutQuestion]:
+    """Those of the first held-out rows, in the order of the file, each once; none where the run kept no such rows or
+    they can't be read."""
+    try:
+        rows = run_rows.head(run, run_rows.EVALUATION, LOOKED_AT)
+    except UserError:
+        return []
+    return list(dict.fromkeys(found for row in rows if (found := _first_question(row)) is not None))
+
+
+def _first_question(row: Record) -> HeldOutQuestion | None:
+    """None where a chat can't ask what the row asks, as of plain text and of rows with tools, and where the row only
+    has an answer that is bad."""
+    said = {message["role"]: str(message["content"]) for message in reversed(row.messages)}  # the first of each role
+    if row.has_tools or row.desirable is False or not {"user", "assistant"} <= said.keys():
+        return None
+    return HeldOutQuestion(said["user"], said["assistant"], said.get("system", ""))
+
 
 # -- What the model that answers has learned from, and the adapters that fit it, as far as its place tells.
 
@@ -245,3 +287,67 @@ def free_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+# -- Answers that a user corrected, as rows of datasets and of test sets.
+
+NOTHING: Mapping[Path, str] = {}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Where a model has learned a question.
+
+    Attributes:
+        line: of the file, from 1.
+        same_answer: whether the answer is the same too.
+    """
+
+    file: Path
+    line: int
+    same_answer: bool
+
+
+def learned_by(models: Sequence[Path], row: NewRow,
+               cancelled: Callable[[], bool] | None = None) -> tuple[Learned | None, str]:
+    """Whether one of the GGUF files comes of a run that has learned what `row` asks.
+
+    Returns:
+        where, or None; and what hindered looking it up, as a file that is gone, or "".
+    """
+    hindered = ""
+    for file, said in dict.fromkeys(filter(None, map(train_file, models))):
+        try:
+            twin = find_twin(file, row, cancelled, said)
+        except UserError as error:
+            hindered = error.what
+            continue
+        if twin is not None:
+            return Learned(file, twin.line, twin.same_answer), ""
+    return None, hindered
+
+
+def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool] | None = None,
+            said: Mapping[Path, str] = NOTHING) -> list[Added]:
+    """Add each row to its file: all, or none.
+
+    Args:
+        said: what the columns of files hold, where a user chose that.
+
+    Raises:
+        UserError: one can't be added.
+    """
+    added: list[Added] = []
+    try:
+        for path, row in wanted:
+            added.append(append(path, row, cancelled, said.get(path) or None))
+    except BaseException:
+        undo_all(added)
+        raise
+    return added
+
+
+def undo_all(added: Sequence[Added]) -> None:
+    """Take rows back, the last one first. Raises UserError: one is no longer the last of its file."""
+    for each in reversed(added):
+        undo(each)

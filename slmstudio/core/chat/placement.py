@@ -217,6 +217,11 @@ def not_there(device: str, missing: Sequence[str] = ()) -> UserError:
                         "{command}", command=program.command("doctor")))
 
 
+def folder_without_vulkan() -> UserError:
+    """A model folder is to compute by Vulkan."""
+    return not_there("vulkan", [tr("The folder of a model or a run is computed by PyTorch, which has no Vulkan.")])
+
+
 def left_card(card: str, why: str) -> UserError:
     """A card has failed while the model answered, which is on the processor now."""
     return UserError(tr("The {card} stopped computing, so the model is on the processor now.", card=card), why,

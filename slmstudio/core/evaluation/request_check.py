@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import llama
+from slmstudio.core.chat.placement import folder_without_vulkan
 from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
@@ -180,8 +181,9 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     test = _check_test(request, problems, cancelled, progress)
     if isinstance(request.get("benchmark"), dict):
         warnings += _check_benchmark(request["benchmark"], problems)
-    if request.get("judge") is not None:
-        _check_judge(request["judge"], problems)
+    judge_in_folder = request.get("judge") is not None and _check_judge(request["judge"], problems) > 0
+    if request.get("device") == "vulkan" and (readers or judge_in_folder):
+        problems.append(Problem(str(folder_without_vulkan()), field="device"))
     # An adapter reads as its base does: what is too long for both is told once.
     for reader in {(each.folder, each.template_text()): each for each in reversed(readers)}.values():
         tokens = request.get("max_new_tokens")
@@ -337,13 +339,15 @@ def _check_fetched(benchmark: Mapping[str, Any], problems: list[Problem]) -> Non
         problems.append(Problem(f"{error.what} {error.why} {error.remedy}", field="benchmark"))
 
 
-def _check_judge(judge: Any, problems: list[Problem]) -> None:
+def _check_judge(judge: Any, problems: list[Problem]) -> int:
+    """As `_check_model`."""
     if not isinstance(judge, dict):
         problems.append(Problem(tr("it must be a model with a rubric."), field="judge"))
-        return
-    _check_model(judge, "judge", problems)
+        return 0
+    context = _check_model(judge, "judge", problems)
     if not isinstance(judge.get("rubric"), str) or not judge["rubric"].strip():
         problems.append(Problem(tr("the rubric is empty; it says what a good answer is."), field="judge"))
+    return context
 
 
 def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:

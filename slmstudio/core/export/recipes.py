@@ -198,22 +198,7 @@ def _llama_server(export: Export, system: str) -> Recipe:
 
 
 def _vllm(export: Export, system: str) -> Recipe:
-    if export.merged is not None:
-        words = [str(export.merged), "--served-model-name", export.name]
-        template, notes = export.merged / "chat_template.jinja", []
-    elif export.adapter is not None and export.base is not None:
-        words = [str(export.base), "--enable-lora", "--lora-modules", _lora_module(export.name, export.adapter),
-                 "--max-lora-rank", str(_rank(export.adapter))]
-        template, notes = export.base / "chat_template.jinja", [tr("Clients ask for the model by the adapter's name.")]
-        if (export.adapter / "chat_template.jinja").is_file():
-            template = export.adapter / "chat_template.jinja"
-        if (export.adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know
-            words += ["--generation-config", str(export.adapter)]
-        if not export.base.is_dir():
-            notes.append(tr("The base model isn't where it was when the run was created."))
-    else:
-        raise UserError(tr("vLLM needs safetensors."), tr("Its support for GGUF files is experimental and slow."),
-                        tr("Export the run as {merged} or {adapter} too.", merged=MERGED.name, adapter=ADAPTER.name))
+    words, template, notes = _vllm_model(export)
     words += ["--max-model-len", str(export.context), "--host", "127.0.0.1"]
     if template.is_file():
         words += ["--chat-template", str(template)]
@@ -221,6 +206,30 @@ def _vllm(export: Export, system: str) -> Recipe:
         notes.append(tr("vLLM runs on Linux: use WSL2, where drive C: is /mnt/c."))
     # vLLM has no Windows build, so its command is always one for a POSIX shell.
     return Recipe("vllm", shell_line(["vllm", "serve", *words], "posix"), notes=tuple(notes))
+
+
+def _vllm_model(export: Export) -> tuple[list[str], Path, list[str]]:
+    """What vLLM serves, with the chat template and notes: the base with its adapter, since merged weights are rounded
+    (docs/serving.md); the merged folder where it can't serve them. Raises UserError: there is neither."""
+    merged, adapter, base = export.merged, export.adapter, export.base
+    if adapter is not None and base is not None and (base.is_dir() or merged is None):
+        with contextlib.suppress(UserError) if merged is not None else contextlib.nullcontext():
+            words = [str(base), "--enable-lora", "--lora-modules", _lora_module(export.name, adapter),
+                     "--max-lora-rank", str(_rank(adapter))]
+            notes = [tr("Clients ask for the model by the adapter's name.")]
+            if merged is not None:
+                notes.append(tr("The base model with its adapter answers as it was trained; the merged folder's "
+                                "weights are rounded."))
+            if not base.is_dir():
+                notes.append(tr("The base model isn't where it was when the run was created."))
+            if (adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know
+                words += ["--generation-config", str(adapter)]
+            templates = [folder / "chat_template.jinja" for folder in (adapter, base)]
+            return words, next(filter(Path.is_file, templates), templates[0]), notes
+    if merged is None:
+        raise UserError(tr("vLLM needs safetensors."), tr("Its support for GGUF files is experimental and slow."),
+                        tr("Export the run as {merged} or {adapter} too.", merged=MERGED.name, adapter=ADAPTER.name))
+    return [str(merged), "--served-model-name", export.name], merged / "chat_template.jinja", []
 
 
 def _lora_module(name: str, adapter: Path) -> str:

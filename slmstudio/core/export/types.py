@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,26 +81,8 @@ def _bits(block: str, row: int) -> float:
     return BITS_PER_WEIGHT[FALLBACK.get(block, block) if row % ROW_MULTIPLE else block]
 
 
-QUANT_TYPES: tuple[QuantType, ...] = (
-    QuantType("F32", 0, 32.0, noop("Every weight in 32 bits: twice the size of F16 for a difference nobody can see. "
-                                   "For research."), "F32", "F32", 1, "F32"),
-    QuantType("F16", 1, 16.0, noop("Nothing is lost: every weight in 16 bits. The reference, and the source of the "
-                                   "others."), "F16", "F16", 1, "F16"),
-    QuantType("BF16", 32, 16.0, noop("The weights exactly as trained in bf16. Slower than F16 on most processors."),
-              "BF16", "BF16", 1, "BF16"),
-    QuantType("Q8_0", 7, 8.5, noop("Half the size of F16, with practically the same answers. Good if you have enough "
-                                   "memory."), "Q8_0", "Q8_0", 1, "Q8_0"),
-    QuantType("Q6_K", 18, 6.56, noop("Very close to F16 at two fifths of its size."), "Q6_K", "Q6_K", 1, "Q6_K"),
-    QuantType("Q5_K_M", 17, 5.70, noop("Small loss, a third of the size of F16."), "Q5_K", "Q6_K", 0.5, "Q6_K"),
-    QuantType("Q4_K_M", 15, 4.89, noop("The usual choice for laptops: under a third of the size of F16, with a small "
-                                       "loss."), "Q4_K", "Q6_K", 0.5, "Q6_K"),
-    QuantType("IQ4_XS", 30, 4.46, noop("A little smaller than Q4_K_M and nearly as good. Slower on old processors."),
-              "IQ4_XS", "Q5_K", 0.125, "Q6_K"),
-    QuantType("Q3_K_M", 12, 4.00, noop("A quarter of the size of F16, with a loss you can notice. For large models on "
-                                       "small machines."), "Q3_K", "Q4_K", 1, "Q6_K"),
-    QuantType("Q2_K", 10, 3.16, noop("The smallest, with a clear loss. Only if nothing else fits."),
-              "Q2_K", "Q3_K", 1, "Q6_K"),
-)
+QUANT_TYPES = tuple(QuantType(**each) for each in json.loads(
+    (paths.resources() / "models" / "quantization_types.json").read_text(encoding="utf-8")))
 DEFAULT_TYPES = ("Q4_K_M",)
 """What is made where nobody chooses."""
 

@@ -5,10 +5,11 @@ a message without a translation is shown as it is written in the code. The catal
 `resources/translations/LANGUAGE.po`; `packaging/translations.py` keeps them in step with the code.
 
 Here lives what chooses, loads and applies a catalogue, and what makes the sentences of a file in the language of its
-reader (`stored`). Messages are in the modules that need them.
+reader. Messages are in the modules that need them.
 """
 
 from slmstudio.core.i18n.messages import (
+    KEY,
     PSEUDO,
     VARIABLE,
     TranslatedText,
@@ -16,17 +17,21 @@ from slmstudio.core.i18n.messages import (
     date_text,
     is_known,
     is_right_to_left,
+    join_sentences,
     language,
     nnoop,
     noop,
     ntr,
     number_text,
     ptr,
+    retranslate,
     system_language,
     tr,
     use,
+    with_path,
+    with_sources,
+    without_sources,
 )
-from slmstudio.core.i18n.stored import KEY, join_sentences, retranslate, with_path, with_sources, without_sources
 
 __all__ = ["KEY", "PSEUDO", "VARIABLE", "TranslatedText", "available", "date_text", "is_known", "is_right_to_left",
            "join_sentences", "language", "nnoop", "noop", "ntr", "number_text", "ptr", "retranslate",

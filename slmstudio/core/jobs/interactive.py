@@ -50,7 +50,7 @@ class InteractiveWorker:
                 self.log = self.log.with_name(f"{self.kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log")
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self._remove_older_logs()
-            # At the end, whatever was left out before it (worker.runtime.log_limit). Never someone else's file or the
+            # At the end, whatever was left out before it (worker.runtime.interactive). Never someone else's file or the
             # target of a link.
             with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, 0o600)) as log:
                 self._process = processes.spawn(  # detached: Ctrl-C in a terminal is for the caller alone

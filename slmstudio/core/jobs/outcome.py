@@ -64,7 +64,7 @@ _WITHOUT_ERROR = {
 
 
 STATES = (noop("finished"), noop("stopped"), noop("paused"), noop("cancelled"), noop("failed"), noop("crashed"),
-          noop("running"), noop("waiting"), noop("new"))
+          noop("running"), noop("resting"), noop("waiting"), noop("new"))
 """How a run, a job or an entry of the queue is."""
 
 

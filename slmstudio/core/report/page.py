@@ -16,6 +16,7 @@ from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.export.proof import HEADINGS, required, result
 from slmstudio.core.export.proof import LABELS as CHECKS
 from slmstudio.core.i18n import is_right_to_left, language, noop, ntr, number_text, tr
+from slmstudio.core.jobs.outcome import state_text
 from slmstudio.core.report import evaluations as scores
 from slmstudio.core.report import sections, summary
 from slmstudio.core.report.evaluations import Evaluation
@@ -122,11 +123,6 @@ FILE = "report.html"
 LONGEST_DETAILS = 4000
 
 
-_STATES = {
-    "finished": noop("finished"), "stopped": noop("stopped"), "paused": noop("paused"), "cancelled": noop("cancelled"),
-    "failed": noop("failed"), "crashed": noop("crashed"), "running": noop("running"), "resting": noop("resting"),
-    "new": noop("never started"),
-}
 _CAUSES = {"heat": noop("heat"), "power limit": noop("power limit"), "power supply": noop("power supply"),
            "hardware protection": noop("hardware protection")}
 """What a card says that holds its clock down."""
@@ -195,7 +191,7 @@ def context(facts: Facts) -> dict[str, Any]:
     said, left_out = sections.left_out(facts)
     return {
         "notes": facts.notes, "title": facts.run.config.name, "state": facts.run.state,
-        "state_name": tr(_STATES.get(facts.run.state, facts.run.state)), "folder": facts.run.folder.name,
+        "state_name": state_text(facts.run.state), "folder": facts.run.folder.name,
         "alarms": summary.alarms(facts), "sentences": summary.sentences(facts),
         "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
@@ -281,7 +277,7 @@ def _judge(judge: Any) -> dict[str, Any]:
 
 def _unfinished(facts: Facts) -> list[str]:
     return [tr("The evaluation {folder} has no scores yet; its state: {state}.", folder=each.folder.name,
-               state=tr(_STATES.get(each.state, each.state)))
+               state=state_text(each.state))
             for each in facts.evaluations if not (each.models or each.benchmarks)]
 
 

@@ -67,7 +67,9 @@ def sentences(facts: Facts) -> list[str]:
     said = [f"{tuned} {taught}",
             tr("{rows} rows of {file} were held out: they were used only for measuring, never for training.",
                rows=exact(held_out), file=held) if held_out else tr("As far as is known, no rows were held out.")]
-    said.append(" ".join([tr(STATES.get(run.state, run.state)), _work(facts), *_troubles(facts)]))
+    done = (tr("It completed {done:,} of {total:,} steps.", done=run.steps, total=run.total_steps) if run.total_steps
+            else ntr("It completed {n:,} step.", "It completed {n:,} steps.", run.steps))
+    said.append(" ".join([tr(STATES.get(run.state, run.state)), done, *_troubles(facts)]))
     if run.state != "new":
         said.append(run.locked)
     if run.error:
@@ -76,24 +78,6 @@ def sentences(facts: Facts) -> list[str]:
     said += loss_sentences(facts)
     said += export_sentences(facts)
     return said
-
-
-def _work(facts: Facts) -> str:
-    run, device = facts.run, facts.history.plan.get("device")
-    card = next(iter(gpu_names(facts.history.machine)), "") if str(device).startswith("cuda") else ""
-    place, duration = card or device_name(device), units.format_duration(run.seconds)
-    if run.total_steps and device:
-        return tr("It completed {done:,} of {total:,} steps in {duration} of work on {device}.", done=run.steps,
-                  total=run.total_steps, duration=duration, device=place)
-    if run.total_steps:
-        return tr("It completed {done:,} of {total:,} steps in {duration} of work.", done=run.steps,
-                  total=run.total_steps, duration=duration)
-    if device:
-        return ntr("It completed {n:,} step in {duration} of work on {device}.",
-                   "It completed {n:,} steps in {duration} of work on {device}.", run.steps, duration=duration,
-                   device=place)
-    return ntr("It completed {n:,} step in {duration} of work.", "It completed {n:,} steps in {duration} of work.",
-               run.steps, duration=duration)
 
 
 def _troubles(facts: Facts) -> list[str]:
@@ -116,8 +100,6 @@ def loss_sentences(facts: Facts) -> list[str]:
         said.append(tr("The loss on held-out rows wasn't a number at the end, so nothing is known about its change.")
                     if math.isfinite(before) else
                     tr("The loss on held-out rows wasn't a number at the start, so nothing is known about its change."))
-    elif len(facts.history.series["eval_loss"]) > 1:
-        said.append(_change(before, after))
     if used is not None and used != steps:
         said.append(tr("The result has the weights of step {step:,}, where that loss was lowest, not those of the last "
                        "step.", step=used))
@@ -125,20 +107,6 @@ def loss_sentences(facts: Facts) -> list[str]:
         said.append(tr("After step {step:,}, the loss on held-out rows rose again: the model had begun to overfit.",
                        step=facts.history.overfit_step))
     return said
-
-
-def _change(before: float, after: float) -> str:
-    values = {"before": rounded(before), "after": rounded(after)}
-    if after == before:
-        return tr("The loss on held-out rows stayed at {before}.", before=values["before"])
-    if before <= 0:  # a share of it would mean nothing
-        return (tr("The loss on held-out rows fell from {before} to {after}; lower is better.", **values)
-                if after < before else
-                tr("The loss on held-out rows rose from {before} to {after}; lower is better.", **values))
-    values["change"] = f"{(after - before) / before:+.0%}".replace("-", "−")
-    return (tr("The loss on held-out rows fell from {before} to {after} ({change}); lower is better.", **values)
-            if after < before else
-            tr("The loss on held-out rows rose from {before} to {after} ({change}); lower is better.", **values))
 
 
 def export_sentences(facts: Facts) -> list[str]:
@@ -219,10 +187,14 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     before, after = run.eval_loss_before, run.eval_loss_after
     found = []
     if before is not None and after is not None and len(facts.history.series["eval_loss"]) > 1:
+        change = (after - before) / before if before > 0 else math.nan  # a share of less would mean nothing
         found.append((tr("Loss on held-out rows"), f"{rounded(before)} → {rounded(after)}",
-                      tr("before → after, lower is better")))
+                      tr("{change}, lower is better", change=f"{change:+.0%}".replace("-", "−"))
+                      if math.isfinite(change) else tr("before → after, lower is better")))
     found += _score_tile(facts.main_evaluation)
-    found.append((tr("Work"), units.format_duration(run.seconds), ntr("{n:,} step", "{n:,} steps", run.steps)))
+    device = str(facts.history.plan.get("device") or "")
+    card = next(iter(gpu_names(facts.history.machine)), "") if device.startswith("cuda") else ""
+    found.append((tr("Work"), units.format_duration(run.seconds), card or (device and device_name(device))))
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
     if speed:
         found.append((tr("Speed"), tr("{speed:,.0f} tokens/s", speed=sum(speed) / len(speed)),

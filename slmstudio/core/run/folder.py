@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths, program
-from slmstudio.core.errors import UserError, from_os_error, os_errors_as
+from slmstudio.core.errors import Problem, UserError, from_os_error, os_errors_as
 from slmstudio.core.files import number
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import checkpoints, config_file
@@ -348,10 +348,21 @@ def result_folder(folder: Path) -> Path | None:
 
 
 def to_continue_from(config: RunConfig) -> Path | None:
-    """The adapter or the model that `start_from` names, by its folder or by its run's; None if there is none."""
-    given = Path(config.start_from or "").absolute()
-    wanted, file = (ADAPTER, "adapter_config.json") if config.has_adapter else (MODEL, "config.json")
-    return next((path for path in (given / wanted, given) if (path / file).is_file()), None)
+    """The adapter or the model that `start_from` names, by its folder or by its run's; None where it names nothing.
+    Raises UserError: there is none that the run's method continues from."""
+    if config.start_from is None:
+        return None
+    given, adapter = Path(config.start_from).absolute(), config.has_adapter
+    wanted, file = (ADAPTER, "adapter_config.json") if adapter else (MODEL, "config.json")
+    for path in (given / wanted, given):
+        if (path / file).is_file():
+            return path
+    raise UserError(tr("There is no adapter to continue from in {folder}.", folder=given) if adapter else
+                    tr("There is no model to continue from in {folder}.", folder=given),
+                    tr("The method {method} continues from a finished run of the same kind.", method=config.method),
+                    tr("Choose another run, or the method of that run."),
+                    [Problem(tr("{folder} contains no adapter.", folder=given) if adapter else
+                             tr("{folder} contains no model.", folder=given), field="start_from")])
 
 
 def no_result(folder: Path, name: str) -> UserError:

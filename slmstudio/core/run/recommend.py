@@ -365,7 +365,7 @@ def licence_text(model: ListedModel) -> str:
     """What its licence allows, in a short sentence."""
     commercial = model.entry.licence.commercial if model.entry is not None else None
     if commercial is None:
-        return tr("Licence: {licence}. Read it before commercial use.", licence=model.licence)
+        return tr("Read its terms before commercial use ({licence}).", licence=model.licence)
     if commercial:
         return tr("Commercial use is allowed ({licence}).", licence=model.licence)
     return tr("No commercial use ({licence}).", licence=model.licence)

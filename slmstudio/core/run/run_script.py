@@ -331,7 +331,7 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
     def of(field: str) -> str:
         return constant(field.upper(), state[field], why(field))
 
-    weights = _start_weights(config)
+    weights = folder.to_continue_from(config)
     lines = [
         "HERE = Path(__file__).resolve().parent",
         "# The rows to learn, as the run split them off.",
@@ -368,22 +368,6 @@ def _literal(value: Any) -> str:
     if isinstance(value, list) and value:
         return "[\n" + "".join(f"    {item!r},\n" for item in value) + "]"
     return repr(value)
-
-
-def _start_weights(config: RunConfig) -> Path | None:
-    """The folder with the adapter or the model that the run continues from.
-
-    Raises:
-        UserError: there is none.
-    """
-    if config.start_from is None:
-        return None
-    found = folder.to_continue_from(config)
-    if found is None:
-        raise UserError(tr("There is nothing to continue from in {folder}.", folder=Path(config.start_from).absolute()),
-                        tr("The method {method} continues from a finished run of the same kind.", method=config.method),
-                        tr("Choose another run, or the method of that run."))
-    return found
 
 
 def _one_line(text: str) -> str:

@@ -9,11 +9,11 @@ from typing import cast
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QApplication, QCheckBox, QDialog, QHBoxLayout, QLineEdit, QWidget
 
-from slmstudio.core import i18n
+from slmstudio.core import i18n, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import place
-from slmstudio.core.run.energy.energy_costs import CURRENCIES, format_price, tariff
+from slmstudio.core.run.energy.energy_costs import SIGNS, format_price, tariff
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES, THEMES, Settings
 from slmstudio.gui.app.home_folder import PlaceRow
 from slmstudio.gui.chat.device_panel import device_choice
@@ -107,9 +107,12 @@ class ComfortRows(QWidget):
                                                   "without a graphics card.")], name="settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
         self.device = device_choice("settings_chat_device")
+        built = ", ".join(llama.backends())
+        self.built = text_label(tr("llama.cpp was built with: {backends}", backends=built) if built else
+                                tr("llama.cpp isn't set up."), "small", name="settings_llama_backends")
         column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices, self.evaluates,
                   self.measure, _line(tr("Open finished runs in Chat"), self.chat),
-                  _line(tr("Device for chat"), self.device))
+                  _line(tr("Device for chat"), self.device), self.built)
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.size.valueChanged.connect(partial(self._set, "text_size"))
@@ -304,7 +307,7 @@ class EnergyRow(QWidget):
         self.currency = named(ComboBox(), "settings_currency", tr("Currency of the price"),
                               tr("The currency that you pay in. Change it when your system is set up for another "
                                  "country."))
-        self.currency.addItems(["", *sorted(set(CURRENCIES.values()))])
+        self.currency.addItems(["", *sorted(SIGNS)])
         self.grams = self._field("settings_grams", tr("CO₂ per kilowatt-hour, in grams"),
                                  tr("Grams of CO₂ per kilowatt-hour. Set it if you have your own power, or if your "
                                     "supplier gives a figure."))

@@ -18,8 +18,7 @@ from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_widget, row_in, row_of
 
 if TYPE_CHECKING:
-    from slmstudio.core.chat.held_out import HeldOutQuestion
-    from slmstudio.core.chat.partners import Origin
+    from slmstudio.core.chat.partners import HeldOutQuestion, Origin
 
 SHOWN = 3
 ANSWER_HEIGHT = 60
@@ -109,8 +108,8 @@ class HeldOutQuestions(QWidget):
 
 def origins_of(models: list[Path]) -> tuple[list[Origin], list[HeldOutQuestion]]:
     """Where the models come from, and the questions that the first of those that a run made never learned."""
-    from slmstudio.core.chat import held_out, partners
+    from slmstudio.core.chat import partners
 
     found = partners.origins(models)
     run = next((each.run for each in found if each.run is not None), None)
-    return found, held_out.questions(run) if run is not None else []
+    return found, partners.questions(run) if run is not None else []

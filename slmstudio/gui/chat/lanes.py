@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
-from slmstudio.gui.chat.bubble import Action
+from slmstudio.gui.chat.bubbles import Action
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker

@@ -15,8 +15,7 @@ from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.gui.chat.bubble import figures_text
-from slmstudio.gui.chat.bubbles import ChatBubbles
+from slmstudio.gui.chat.bubbles import ChatBubbles, figures_text
 from slmstudio.gui.chat.chat_thread import ChatThread, ChatWaiting
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded

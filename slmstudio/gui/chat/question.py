@@ -28,7 +28,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 if TYPE_CHECKING:
-    from slmstudio.core.chat.held_out import HeldOutQuestion
+    from slmstudio.core.chat.partners import HeldOutQuestion
 
 COUNT_AFTER_MS = 400
 HEIGHT = 56

@@ -30,7 +30,6 @@ from slmstudio.gui.model.template_choice import TemplateChoice
 from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork, download
 
 if TYPE_CHECKING:
-    from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.model.vetting.vet import Vetting
     from slmstudio.core.run.recommend import Rows
@@ -160,8 +159,7 @@ class ModelCard(Card):
                                       tr("Train with it although it seems to be another model's. This is remembered "
                                          "for this model, and you aren't asked again."), name="model_accept_tokenizer",
                                       clicked=self._accept)
-        return column_widget(self.banner, (self.accept, 0, Qt.AlignmentFlag.AlignRight), STRETCH,
-                             spacing=theme.SPACE_M)
+        return column_widget(self.banner, (self.accept, 0, Qt.AlignmentFlag.AlignRight), STRETCH, spacing=theme.SPACE_M)
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show another model, or what is new of this one."""
@@ -211,11 +209,14 @@ class ModelCard(Card):
         entry, rows = self._entry, self._rows
         assert entry is not None
         suits, facts, known = entry.suits, entry.facts, entry.known
-        language, licence = "", known.licence.name if known is not None else facts.licence if facts is not None else ""
+        licence = known.licence.name if known is not None else facts.licence if facts is not None else ""
+        count = known.language_count if known is not None else 0
+        language = ntr("{n:,} language", "{n:,} languages", count) if count else tr("not stated")
         if suits is not None and rows is not None:  # a thread has imported it by now
             from slmstudio.core.run import recommend
 
-            language, licence = recommend.language_text(suits, rows), recommend.licence_text(entry.listed)
+            language = recommend.language_text(suits, rows) or language
+            licence = recommend.licence_text(entry.listed)
         size = units.format_bytes(facts.disk_bytes if facts is not None else entry.download_bytes)
         told = self.facts.values["language"]
         told.setProperty("tone", "warn" if suits is not None and suits.problem == "other_language" else "")
@@ -223,7 +224,7 @@ class ModelCard(Card):
         self.facts.show_values({
             "time": self._time_text(suits.time) if suits is not None else "…",
             "memory": units.format_span(suits.need.low, suits.need.high) if suits is not None else "…",
-            "language": language or self._languages_text(known),
+            "language": language,
             "licence": licence or tr("not stated"),
             "disk": tr("{size}, on this machine", size=size) if facts is not None else
                     tr("{size} to download", size=size)})
@@ -232,11 +233,6 @@ class ModelCard(Card):
         from slmstudio.core.run.time_estimate import source_text
 
         return tr("{time}, {source}", time=time.text(), source=source_text(time))
-
-    def _languages_text(self, known: CatalogueEntry | None) -> str:
-        if known is None or not known.language_count:
-            return tr("not stated")
-        return ntr("{n:,} language", "{n:,} languages", known.language_count)
 
     def begin(self) -> None:
         """Prepare or fetch the model that is shown; where terms or a token come first, the user is led there."""
@@ -250,8 +246,7 @@ class ModelCard(Card):
         """Vet the folder, and say what was found; one that is refused can't be used."""
         self.chip.set(tr("checking …"), "plain", "")
         self.use.setEnabled(False)
-        run_task(self, lambda task: vet.vet(facts.path), partial(self._vetted, facts),
-                 partial(self._not_vetted, facts))
+        run_task(self, lambda task: vet.vet(facts.path), partial(self._vetted, facts), partial(self._not_vetted, facts))
         self.template.show_model(facts, self._session.chat_template_of(facts.path))
 
     def _vetted(self, facts: ModelFacts, found: Vetting) -> None:
@@ -279,8 +274,7 @@ class ModelCard(Card):
         entry = self._entry
         if entry is not None and entry.facts is not None:
             folder = entry.facts.path
-            run_task(self, lambda task: vet.accept(folder), lambda _: self._accepted(entry),
-                     self.banner.show_error)
+            run_task(self, lambda task: vet.accept(folder), lambda _: self._accepted(entry), self.banner.show_error)
 
     def _accepted(self, entry: ModelEntry) -> None:
         if self._entry is entry:

@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from slmstudio.core import units
-from slmstudio.core.chat.placement import Wish, not_there
+from slmstudio.core.chat.placement import Wish, folder_without_vulkan, not_there
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import peft_adapter
@@ -116,8 +116,7 @@ class Models:
 def device_of(wish: str) -> str:
     """Where PyTorch computes, for one of `devices.CHOICES`. Raises UserError: it can't there."""
     if wish not in ("auto", "cpu") and not (wish == "cuda" and torch.cuda.is_available()):
-        raise not_there(wish, [tr("The folder of a model or a run is computed by PyTorch, which has no Vulkan.")
-                               if wish == "vulkan" else tr("PyTorch finds no card for CUDA.")])
+        raise folder_without_vulkan() if wish == "vulkan" else not_there(wish, [tr("PyTorch finds no card for CUDA.")])
     return "cuda" if torch.cuda.is_available() and wish != "cpu" else "cpu"
 
 

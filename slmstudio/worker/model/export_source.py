@@ -17,6 +17,7 @@ from safetensors import safe_open
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.model import peft_adapter
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.json_files import read_json_object
 from slmstudio.core.model.peft_adapter import CONFIG, MAGNITUDE, PREFIX, WEIGHTS, A, B, need_loadable, of_pattern
@@ -156,19 +157,16 @@ class MergedWeights:
             self.adapter.rename(names_on_disk(base, self.names))
         for name in sorted(self.adapter.targets - self.base.tensors.keys()):
             if name not in self.adapter.replaced:
-                raise UserError(tr("The adapter doesn't belong to this base model."),
-                                tr("The base has no {tensor}.", tensor=name),
-                                tr("Choose the base model that the adapter was trained on."))
+                raise peft_adapter.of_another_base(tr("The base has no {tensor}.", tensor=name))
             self.names.append(name)
         self._check_shapes(self.adapter)
 
     def _check_shapes(self, adapter: Adapter) -> None:
         for name, shape in adapter.shapes().items():
             if name in self.base.tensors and self.base.shape(name) != shape:
-                raise UserError(tr("The adapter doesn't belong to this base model."),
-                                tr("{tensor} has the shape {theirs} in the base, but {own} in the adapter.",
-                                   tensor=name, theirs=self.base.shape(name), own=shape),
-                                tr("Choose the base model that the adapter was trained on."))
+                raise peft_adapter.of_another_base(
+                    tr("{tensor} has the shape {theirs} in the base, but {own} in the adapter.", tensor=name,
+                       theirs=self.base.shape(name), own=shape))
 
     def is_changed(self, name: str) -> bool:
         return self.adapter is not None and name in self.adapter.targets

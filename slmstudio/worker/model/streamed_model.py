@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.peft_adapter import need_loadable
+from slmstudio.core.model.peft_adapter import need_loadable, of_another_base
 from slmstudio.core.model.weights import read_header
 from slmstudio.worker.model.base_weights import Array, BaseWeights, DiskNames
 
@@ -236,18 +235,14 @@ class StreamedModel:
 def _with_adapter(model: Any, adapter: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
 
-    def refusal(why: str) -> UserError:
-        return UserError(tr("The adapter doesn't belong to this base model."), why,
-                         tr("Choose the base model that the adapter was trained on."))
-
     need_loadable(adapter)
     try:
         tuned = PeftModel.from_pretrained(model, adapter, local_files_only=True, low_cpu_mem_usage=True,
                                           torch_device="cpu")
     except (RuntimeError, KeyError, ValueError) as error:
-        raise refusal(tr("PEFT says: {message}", message=str(error)[:300])) from error
+        raise of_another_base(tr("PEFT says: {message}", message=str(error)[:300])) from error
     # PEFT passes over what finds no place in the model.
     stored = {name for name in read_header(adapter / "adapter_model.safetensors") if ".lora_" in name}
     if lost := stored - get_peft_model_state_dict(tuned, save_embedding_layers=False).keys():
-        raise refusal(tr("The base has no place for {tensor}.", tensor=min(lost)))
+        raise of_another_base(tr("The base has no place for {tensor}.", tensor=min(lost)))
     return tuned

@@ -264,18 +264,9 @@ def start_weights(config: RunConfig) -> Path | None:
     Raises:
         UserError: there is none, or it is of a different kind from this run's method, or not what its run produced.
     """
-    if config.start_from is None:
-        return None
     found = folder.to_continue_from(config)
-    if found is None:
-        given, adapter = Path(config.start_from), config.has_adapter
-        raise UserError(tr("There is no adapter to continue from in {folder}.", folder=given) if adapter else
-                        tr("There is no model to continue from in {folder}.", folder=given),
-                        tr("The method {method} continues from a finished run of the same kind.", method=config.method),
-                        tr("Choose another run, or the method of that run."),
-                        [Problem(tr("{folder} contains no adapter.", folder=given) if adapter else
-                                 tr("{folder} contains no model.", folder=given), field="start_from")])
-    folder.need_own_result(found)
+    if found is not None:
+        folder.need_own_result(found)
     return found
 
 

@@ -202,7 +202,6 @@ class Checkpointing:
     def write_model(self, folder: Path) -> None:
         self.model.save_pretrained(folder, state_dict=self._whole and self._whole.weights)
         self.processing_class.save_pretrained(folder)
-        torch.save(self.args, folder / "training_args.bin")
 
     def write_checkpoint(self) -> None:
         """Save into `checkpoint_parent`, complete or absent.

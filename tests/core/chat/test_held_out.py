@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.held_out_rows import asked, hold_out
 
-from slmstudio.core.chat import held_out, partners
-from slmstudio.core.chat.held_out import HeldOutQuestion
+from slmstudio.core.chat import partners
+from slmstudio.core.chat.partners import HeldOutQuestion
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -25,7 +25,7 @@ def test_the_first_question_of_each_row_that_a_chat_can_ask(run):
     longer = replace(asked("And where?", "At window 2."), messages=(
         *asked("Where do I pay?", "Here.").messages, *asked("And how?", "In cash.").messages))
     hold_out(run, [ROW, ROW, longer, replace(ROW, messages=(), text="Only text."), replace(ROW, desirable=False)])
-    assert held_out.questions(run) == [
+    assert partners.questions(run) == [
         HeldOutQuestion("राशन कार्ड कैसे बनाएँ?", "फ़ॉर्म 3 भरें।", "आप सहायक हैं।"),
         HeldOutQuestion("Where do I pay?", "Here.")]
 
@@ -35,7 +35,7 @@ def test_a_run_without_such_rows_has_none(run, kept):
     if kept is not None:
         (run / "data").mkdir()
         (run / "data" / "eval.jsonl.gz").write_bytes(kept)
-    assert held_out.questions(run) == []
+    assert partners.questions(run) == []
 
 
 @pytest.mark.parametrize(("names", "roles"), [

@@ -211,17 +211,16 @@ def test_a_translation_is_not_left_out(tmp_path):
     assert found.mapping == {"instruction": "Sentence", "output": "English_Translation"}
 
 
-def test_a_date_is_no_answer(tmp_path):
+@pytest.mark.parametrize(("header", "row"), [
+    (["Complaint", "Ward", "Received on"], lambda at: [f"There is no water in ward {at}.", str(at), f"2025-04-1{at}"]),
+    (["Date", "Narration", "Debit"],
+     lambda at: [f"2025-04-1{at}", f"{('UPI/51000/shop', 'UPI/9/x')[at % 2]}{at}", f"{at}00.00"]),
+    (["Date", "Narration", "Debit"], lambda at: [f"2025-04-1{at}", f"{('a-1', 'b-2')[at % 2]}{at}", f"{at}00.00"]),
+    (["Timestamp", "Score", "What is your name?", "What is the capital of Goa?"],
+     lambda at: [f"2025/04/0{at} 10:00:00", "3 / 10", f"Asha {at}", ("Panaji", "Margao")[at % 2]])])
+def test_dates_codes_and_what_a_form_asks_of_all_are_no_answers(tmp_path, header, row):
     with pytest.raises(NoUsableRow):
-        read_dataset(write(tmp_path, ["Complaint", "Ward", "Received on"], [
-            [f"There is no water in ward {at}.", str(at), f"2025-04-1{at}"] for at in range(8)]))
-
-
-@pytest.mark.parametrize("values", [["UPI/51000/shop", "UPI/9/x"], ["a-1", "b-2"]])
-def test_codes_are_no_text(tmp_path, values):
-    with pytest.raises(NoUsableRow):
-        read_dataset(write(tmp_path, ["Date", "Narration", "Debit"], [
-            [f"2025-04-1{at}", f"{values[at % 2]}{at}", f"{at}00.00"] for at in range(8)]))
+        read_dataset(write(tmp_path, header, list(map(row, range(8)))))
 
 
 @pytest.mark.parametrize("header", [["Statement", "True/False"], ["मुहावरा", "अर्थ"]])
@@ -230,12 +229,6 @@ def test_short_names_above_short_texts(tmp_path, header):
             for at in range(8)]
     found = read_dataset(write(tmp_path, header, rows))
     assert found.mapping == {"instruction": header[0], "output": header[1]}
-
-
-def test_what_a_form_asks_of_all_is_not_asked_and_answered(tmp_path):
-    with pytest.raises(NoUsableRow):
-        read_dataset(write(tmp_path, ["Timestamp", "Score", "What is your name?", "What is the capital of Goa?"], [
-            [f"2025/04/0{at} 10:00:00", "3 / 10", f"Asha {at}", ("Panaji", "Margao")[at % 2]] for at in range(8)]))
 
 
 def test_letters_that_windows_1252_has(tmp_path):

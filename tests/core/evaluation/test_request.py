@@ -13,6 +13,7 @@ from support import model_files
 from support.kept import keep
 
 from slmstudio.core import files, jobs
+from slmstudio.core.chat.placement import folder_without_vulkan
 from slmstudio.core.data import split
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
@@ -233,6 +234,11 @@ def test_every_problem_is_told_at_once(run, tmp_path):
                   "has no row that can be used", "line 1: the reference is missing",
                   'line 2: "answer" is empty'):
         assert words in found, words
+
+
+def test_model_folders_are_not_computed_by_vulkan(run):
+    asked = {**request.propose(run()), "device": "vulkan"}
+    assert problems(asked) == [f"device: {folder_without_vulkan()}"]
 
 
 def test_what_is_said_of_the_columns_counts(run, tmp_path):

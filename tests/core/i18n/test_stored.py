@@ -14,7 +14,7 @@ import pytest
 
 from slmstudio.core import errors, files, i18n, jobs
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import stored
+from slmstudio.core.i18n import messages
 from slmstudio.core.jobs.outcome import memory_advice, resume_advice
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.units import format_bytes
@@ -136,4 +136,4 @@ def test_copies_have_the_same_source() -> None:
 
 
 def test_the_examples() -> None:
-    assert doctest.testmod(stored).failed == 0
+    assert doctest.testmod(messages).failed == 0

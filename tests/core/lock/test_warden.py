@@ -78,23 +78,6 @@ except PermissionError:
     assert done.stdout == "not permitted\n"
 
 
-def test_when_it_is_gone_the_kernel_still_refuses(linux, tmp_path, monkeypatch):
-    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
-    code = LOCKED + """
-print(worker_lock.warden().pid, flush=True)
-sys.stdin.readline()
-print(tried())
-print(worker_lock.warden().keep_awake())
-"""
-    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.DEVNULL,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}) as process:
-        warden = psutil.Process(int(process.stdout.readline()))
-        warden.kill()
-        out, _ = process.communicate("\n")
-    assert out.split() == ["38", "False"], "no such call, and no sleep prevented"
-
-
 OWN_LISTENER = """
 from slmstudio.core.lock import seccomp
 processor = seccomp.here()
@@ -132,19 +115,22 @@ print(tried(), own_listener(), tried())
     assert "no longer named" not in done.stderr and "refused socket" in done.stderr
 
 
-def test_when_it_is_gone_nobody_takes_its_place(linux, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("asked", "answers"), [
+    ("tried(), worker_lock.warden().keep_awake()", ["38", "False"]),  # no such call, and no sleep prevented
+    ("own_listener(), tried()", ["1", "38"])])  # not permitted, and no such call
+def test_when_it_is_gone_the_kernel_refuses_and_nobody_takes_its_place(linux, tmp_path, monkeypatch, asked, answers):
     monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
-    code = LOCKED + OWN_LISTENER + """
+    code = LOCKED + OWN_LISTENER + f"""
 print(worker_lock.warden().pid, flush=True)
 sys.stdin.readline()
-print(own_listener(), tried())
+print({asked})
 """
     with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.DEVNULL,
                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}) as process:
         psutil.Process(int(process.stdout.readline())).kill()
         out, _ = process.communicate("\n")
-    assert out.split() == ["1", "38"], "not permitted, and no such call"
+    assert out.split() == answers
 
 
 def test_threads_and_children_are_held_too(run):

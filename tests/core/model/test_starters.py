@@ -20,7 +20,7 @@ def test_every_package_is_pinned_by_version_and_hash(starter) -> None:
 
 
 def test_the_terms_are_told_with_the_way_to_accept_them(studio_home) -> None:
-    said = str(library.GEMMA_3_270M.need_consent())
+    said = str(library.STARTERS["gemma-3-270m"].need_consent())
     assert "Gemma Terms of Use" in said and "227 MB" in said and "Prohibited Use Policy" in said
     assert "models import --starter gemma-3-270m --accept-licence" in said
 

@@ -14,7 +14,7 @@ from support.window import press, text, texts
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.gui.chat.blocks import CodeBlock, TextBlock
-from slmstudio.gui.chat.bubble import CURSOR
+from slmstudio.gui.chat.bubbles import CURSOR
 
 MARKED = "**नमस्ते** दुनिया, you asked: "
 

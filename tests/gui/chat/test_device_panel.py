@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.chat_window import answered, ask, start
 
-from slmstudio.gui.chat.bubble import figures_text
+from slmstudio.gui.chat.bubbles import figures_text
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_the_model_whose_name_is_typed_is_offered_again_with_its_token(qtbot, ta
 
 
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
-    starter = library.GEMMA_3_270M
+    starter = library.STARTERS["gemma-3-270m"]
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.starter is starter))
     assert starter.terms[0] in text(tab, "model_licence_use")
     assert not button(tab, "model_get").isEnabled()

@@ -13,7 +13,7 @@ import pytest
 
 from slmstudio.cli import commands
 from slmstudio.core import files, jobs
-from slmstudio.core.run import launch
+from slmstudio.core.run import config_file, launch
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -81,6 +81,16 @@ def test_a_run_that_is_finished_or_at_work_is_not_launched_and_stays_as_it_is(re
         assert {path.name: path.read_bytes() for path in job.folder.iterdir()} == kept
     finally:
         (job.folder / jobs.PROCESS).unlink(missing_ok=True)
+
+
+def test_what_came_of_a_launched_run_is_told_at_its_end(resumed, play, capsys):
+    state = files.read_json(resumed.folder / jobs.RUN)
+    state |= {"objective": "text", config_file.EVALUATE: True}  # of plain text, nothing is answered
+    files.write_atomically(resumed.folder / jobs.RUN, files.dump_pretty(state))
+    (resumed.folder / "adapter").mkdir()
+    play("start load plan:2 steps:2 finish")
+    assert commands.main(["launch", str(resumed.folder), "--address", "127.0.0.1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["evaluation"]["headline"]
 
 
 @pytest.mark.full

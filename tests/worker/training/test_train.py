@@ -72,6 +72,7 @@ def test_events_tell_the_whole_run(make_job):
     assert [event["global_step"] for event in events(job, "eval")] == [0, 2, 4]
     assert events(job, "plan")[0]["total_steps"] == 4
     assert [event["reason"] for event in events(job, "checkpoint_saved")] == ["interval", "end"]
+    assert not list(job.folder.rglob("training_args.bin")), "a pickle, which nobody reads"
 
 
 def test_loss_and_steps_equal_a_plain_loop(make_job, tiny_model):

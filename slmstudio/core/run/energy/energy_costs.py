@@ -71,7 +71,7 @@ def tariff(settings: Settings | None = None, country: str | None = None) -> Tari
     """
     known = settings or settings_module.load(put_aside=False)[0]
     here = country_here() if country is None else country
-    usual = CURRENCIES.get(here, "")
+    usual = currency_of(here)
     price, source = PRICES.get(here, (None, ""))
     currency = known.currency or usual
     if known.price_per_kwh is not None and currency:
@@ -127,21 +127,17 @@ SIGNS = {
     "HUF": "Ft ", "RON": "lei ", "ILS": "₪", "SAR": "SAR ", "EGP": "E£", "TWD": "NT$", "HKD": "HK$", "UAH": "₴",
 }
 """By ISO 4217, what comes before an amount. Others are written as their three letters."""
-EURO = ("AT", "BE", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PT",
-        "SI", "SK")
-CURRENCIES = {
-    **dict.fromkeys(EURO, "EUR"),
-    "IN": "INR", "BT": "INR", "US": "USD", "GB": "GBP", "JP": "JPY", "CN": "CNY", "AU": "AUD", "CA": "CAD", "NZ": "NZD",
-    "SG": "SGD", "BR": "BRL", "KR": "KRW", "BD": "BDT", "NP": "NPR", "LK": "LKR", "PK": "PKR", "CH": "CHF", "AE": "AED",
-    "ZA": "ZAR", "NG": "NGN", "KE": "KES", "ID": "IDR", "VN": "VND", "PH": "PHP", "TH": "THB", "MY": "MYR", "MX": "MXN",
-    "TR": "TRY", "PL": "PLN", "SE": "SEK", "NO": "NOK", "DK": "DKK", "CZ": "CZK", "HU": "HUF", "RO": "RON", "IL": "ILS",
-    "SA": "SAR", "EG": "EGP", "TW": "TWD", "HK": "HKD", "UA": "UAH",
-}
-"""By country: what its people pay their electricity in."""
 WHOLE = frozenset({"JPY", "KRW", "VND", "IDR", "HUF"})
 """Currencies that nobody splits."""
 LAKH = frozenset({"INR", "NPR", "BDT", "PKR", "LKR"})
 """Currencies whose amounts are grouped as 12,34,567."""
+
+
+def currency_of(country: str) -> str:
+    """What people of a country pay their electricity in, by ISO 4217; "" if it isn't known."""
+    from babel.numbers import get_territory_currencies
+
+    return next(iter(get_territory_currencies(country)), "")
 
 
 def format_money(amount: float, currency: str) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slmstudio.core.data.reader import read_as
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs.job import Job
+from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.model.vetting.vet import why_no_gguf
-from slmstudio.core.run import curves
+from slmstudio.core.run import curves, time_estimate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.memory.outlook import Outlook
@@ -21,6 +23,7 @@ from slmstudio.core.run.planning.follow_up import follow_up
 from slmstudio.core.run.planning.plan_inputs import Draft, PlanInputs, measure_for, measure_rows, overrides
 from slmstudio.core.run.planning.proposal import propose
 from slmstudio.core.run.planning.row_counts import LostRows, MeasuredRows, RowCounts
+from slmstudio.core.run.time_estimate import TimeEstimate
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,18 @@ def plan(inputs: PlanInputs) -> Plan:
     return Plan(config, measured, counts, row_counts.lost(rows, measured, counts, inputs.model, config, machine),
                 outlook.look(inputs.model, config, machine, counts.learned, counts.tokens,
                              inputs.eval_rows if config.eval_file else counts.evaluated))
+
+
+def expected_time(config: RunConfig) -> TimeEstimate | None:
+    """How long a run takes whose configuration exists already; None where its rows or its model can't be read, of which
+    its start tells."""
+    try:
+        model, rows = read_model(Path(config.model)), read_as(Path(config.train_file), config.train_map).records
+        counts = row_counts.count(rows, measure_for(rows, config), config)
+    except UserError:
+        return None
+    return time_estimate.training(model, config, read_machine(), counts.learned, counts.tokens,
+                                  None if config.eval_file else counts.evaluated)
 
 
 def _propose(inputs: PlanInputs, machine: Machine) -> tuple[RunConfig, MeasuredRows]:

@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from slmstudio.core.run.energy import energy_costs, energy_use
-from slmstudio.core.run.energy.energy_costs import CURRENCIES, GRAMS, OWN, PRICES, country_here, format_money, tariff
+from slmstudio.core.run.energy.energy_costs import GRAMS, OWN, PRICES, country_here, currency_of, format_money, tariff
 from slmstudio.core.run.energy.energy_use import CARDS, LOAD, PROCESSOR, SAME, EnergyUse, Forecast, Part
 from slmstudio.core.settings import Settings
 
@@ -72,7 +72,7 @@ def test_settings_keep_the_figures():
 
 
 def test_every_country_with_a_price_has_a_currency_and_every_factor_a_source_with_its_year():
-    assert PRICES.keys() <= CURRENCIES.keys()
+    assert all(map(currency_of, PRICES))
     assert all(10 < grams < 1000 and "20" in source for grams, source in GRAMS.values())
 
 
