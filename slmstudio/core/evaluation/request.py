@@ -5,7 +5,9 @@
      "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
                            "limit": questions a subject or null, "shots": n or null},
      "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null,
-                 "load_in_4bit": true or left out, "chat_template": name of the run's, or left out}, ...],
+                 "load_in_4bit": true or left out, "chat_template": name of the run's, or left out,
+                 "system": text instead of the request's, or left out, "context": rows that it is shown with each
+                 question (`core.chat.context`), or left out}, ...],
      "train_run": folder or null, "train_file": path or null, "train_split": null or {"eval_fraction", "seed", "by"},
      "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
      "first": how many rows all models answer before the others, and are shown meanwhile, or left out,
@@ -34,6 +36,7 @@ from slmstudio.core.data import layouts, split
 from slmstudio.core.data.reader import columns_of, read_as
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, os_errors_as
+from slmstudio.core.evaluation import rival_models
 from slmstudio.core.evaluation.comparability import unique
 from slmstudio.core.evaluation.request_check import Checked, check
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -290,19 +293,22 @@ SHORTEST, USUAL, LONGEST = 32, 256, 1024
 """Tokens of an answer that are proposed."""
 
 
-def propose(run: Path, exports: bool = False, cancelled: Callable[[], bool] | None = None) -> dict[str, Any]:
+def propose(run: Path, exports: bool = False, cancelled: Callable[[], bool] | None = None,
+            rivals: Sequence[str] = (), system: str | None = None) -> dict[str, Any]:
     """A request that compares a run's result with its base model, on rows that the run never learned.
 
     Reads the run's data: seconds for a large file, so not on the UI thread.
 
     Args:
         exports: whether its GGUF files are evaluated too.
+        rivals: of the tuned model, some of `rival_models.NAMES`.
+        system: the system prompt of those that are the base; None proposes one from the rows that were learned.
 
     Returns:
         The request; "test" is null where no rows were held out, with the reason under "no_test" (text).
 
     Raises:
-        UserError: run.json can't be used, or the run has no result yet.
+        UserError: run.json can't be used, the run has no result yet, or there is no such rival.
         ReadingCancelled: `cancelled` said so.
     """
     place = run.absolute()
@@ -313,6 +319,8 @@ def propose(run: Path, exports: bool = False, cancelled: Callable[[], bool] | No
         None, tr("The adapter was trained elsewhere, so the rows it learned from aren't known."))
     said = config.eval_map if config.eval_file and test == Path(config.eval_file).absolute() else None
     rows, tokens, said = _measure(test, said, models, cancelled)
+    if rivals:
+        models = rival_models.added(models, rivals, rival_models.system_for_run(place) if system is None else system)
     return {
         "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test, "test_columns": said,
         "limit": ENOUGH_ROWS if rows > ENOUGH_ROWS else None, "seed": 0, "benchmark": None, "models": models,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import llama
+from slmstudio.core.chat.context import KINDS
 from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
@@ -231,11 +232,27 @@ def _check_models(models: Any, problems: list[Problem]) -> list[Reader]:
             continue
         if names.index(name) != number - 1:
             problems.append(Problem(tr('two models are called "{name}".', name=name), field="models"))
+        _check_asked(model, name, problems)
         context = _check_model(model, name, problems)
         if context:
             readers.append(Reader(name, Path(model["model"]), context, model.get("chat_template") or "",
                                    model.get("adapter")))
     return readers
+
+
+def _check_asked(model: Mapping[str, Any], name: str, problems: list[Problem]) -> None:
+    """Its own system prompt, and the rows that it is shown."""
+    if not isinstance(model.get("system", ""), str):
+        problems.append(Problem(tr("the system prompt must be text."), field=name))
+    if (context := model.get("context")) is None:
+        return
+    if not isinstance(context, dict) or context.get("kind") not in KINDS or not isinstance(context.get("rows"), str):
+        problems.append(Problem(tr("its context must have a kind ({kinds}) and a file of rows.",
+                                   kinds=", ".join(KINDS)), field=name))
+        return
+    _need_whole(context.get("k"), f"{name}: k", 1, False, problems)
+    if (rows := Path(context["rows"])).is_absolute() and not rows.is_file():
+        problems.append(Problem(tr("{path} doesn't exist.", path=rows), field=name))
 
 
 def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -> int:
