@@ -51,7 +51,7 @@ CASES = [
     (11, {"base": .5, "tuned": .5, "prompt": .5}, "too_few_rows", "base",
      "11 rows are too few to say whether tuning is worth it"),
     (31, {"base": .2, "prompt": .4, "retrieval": .6}, "without_training", "retrieval",
-     "Without training, looking answers up in your rows is best: 61.3 percent normalised matches ("),
+     "The best score without training is 61.3 percent normalised matches ("),
 ]
 
 
