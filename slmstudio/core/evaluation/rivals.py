@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, jobs, program
+from slmstudio.core import files, formats, jobs, program, units
 from slmstudio.core.chat.assistant import ASSISTANT, ASSISTANT_ROWS
 from slmstudio.core.chat.context import EXAMPLES, RETRIEVAL
 from slmstudio.core.errors import UserError, os_errors_as
@@ -208,6 +208,21 @@ def sentence(scores: Mapping[str, Any]) -> str:
     tokens = lines[best]["prompt_tokens"]
     return found if best == BASE or not tokens else join_sentences(
         found, tr("It costs {tokens:,} tokens per answer.", tokens=round(tokens)))
+
+
+def table(rivals: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What each model reached and what an answer of it costs, as people read it: the head of a table, and its rows."""
+    metric = rivals["metric"]
+
+    def row(each: Mapping[str, Any]) -> tuple[str, ...]:
+        value, low, high = (score_text(metric, each[key]) for key in ("value", "low", "high"))
+        tokens, seconds, memory = (each.get(key) for key in ("prompt_tokens", "seconds", "memory_bytes"))
+        return (str(each["name"]), tr("{score} ({low} to {high})", score=value, low=low, high=high),
+                f"{tokens:,.0f}" if tokens else "–", tr("{seconds:.2f} s", seconds=seconds) if seconds else "–",
+                units.format_bytes(memory) if memory else "–")
+
+    head = (tr("Model"), tr(METRICS[metric].label), tr("Tokens read per answer"), tr("Time per answer"), tr("Memory"))
+    return head, [row(each) for each in rivals["table"]]
 
 
 def retranslated(scores: Mapping[str, Any]) -> State:
