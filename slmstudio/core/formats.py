@@ -47,6 +47,7 @@ KINDS = {
     "parity": Kind(),
     "scores": Kind(key="protocol", of_folder=True),
     "notes": Kind(of_folder=True),
+    "assistant": Kind(of_folder=True),  # what answers for a run in Chat and the server
     "queue": Kind(),
     "measured": Kind(),  # what runs on this machine really needed
     "timings": Kind(),  # how long evaluations, exports and downloads took on it

@@ -52,7 +52,8 @@ def paces(models: Iterable[Mapping[str, Any]], run: Path | None) -> dict[str, Pa
             with contextlib.suppress(UserError):
                 facts = read_model(Path(model["model"]))
         if facts is not None:
-            found[str(model["name"])] = partial(answering, facts, machine, tokens=tokens, tuned=tuned, known=known)
+            read = tokens * (1 + (model.get("context") or {}).get("k", 0))  # each row that it is shown is read, too
+            found[str(model["name"])] = partial(answering, facts, machine, tokens=read, tuned=tuned, known=known)
     return found
 
 

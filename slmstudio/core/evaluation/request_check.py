@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import llama
+from slmstudio.core.chat.context import KINDS
 from slmstudio.core.chat.placement import folder_without_vulkan
 from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import Problem, UserError
@@ -22,6 +23,7 @@ from slmstudio.core.evaluation.testset.reader import (
     find_mmlu,
     read_test_set,
 )
+from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
@@ -180,6 +182,9 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     readers = _check_models(request.get("models"), problems)
     test = _check_test(request, problems, cancelled, progress)
     if isinstance(request.get("benchmark"), dict):
+        if any("system" in model or model.get("context") for model in objects(request.get("models"))):
+            problems.append(Problem(tr("rivals answer test rows only, since a benchmark asks in a way of its own."),
+                                    field="benchmark"))
         warnings += _check_benchmark(request["benchmark"], problems)
     judge_in_folder = request.get("judge") is not None and _check_judge(request["judge"], problems) > 0
     if request.get("device") == "vulkan" and (readers or judge_in_folder):
@@ -233,11 +238,27 @@ def _check_models(models: Any, problems: list[Problem]) -> list[Reader]:
             continue
         if names.index(name) != number - 1:
             problems.append(Problem(tr('two models are called "{name}".', name=name), field="models"))
+        _check_asked(model, name, problems)
         context = _check_model(model, name, problems)
         if context:
             readers.append(Reader(name, Path(model["model"]), context, model.get("chat_template") or "",
                                    model.get("adapter")))
     return readers
+
+
+def _check_asked(model: Mapping[str, Any], name: str, problems: list[Problem]) -> None:
+    """Its own system prompt, and the rows that it is shown."""
+    if not isinstance(model.get("system", ""), str):
+        problems.append(Problem(tr("the system prompt must be text."), field=name))
+    if (context := model.get("context")) is None:
+        return
+    if not isinstance(context, dict) or context.get("kind") not in KINDS or not isinstance(context.get("rows"), str):
+        problems.append(Problem(tr("its context must have a kind ({kinds}) and a file of rows.",
+                                   kinds=", ".join(KINDS)), field=name))
+        return
+    _need_whole(context.get("k"), f"{name}: k", 1, False, problems)
+    if (rows := Path(context["rows"])).is_absolute() and not rows.is_file():
+        problems.append(Problem(tr("{path} doesn't exist.", path=rows), field=name))
 
 
 def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -> int:

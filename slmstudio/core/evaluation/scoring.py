@@ -13,8 +13,9 @@ from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import os_errors_as
-from slmstudio.core.evaluation import answer_rows
+from slmstudio.core.evaluation import answer_rows, rivals
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
+from slmstudio.core.evaluation.rival_models import NAMES
 from slmstudio.core.evaluation.scores import judging, verdicts
 from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, voted_pairs
 from slmstudio.core.evaluation.scores.metrics import METRICS
@@ -126,7 +127,7 @@ def benchmark_sentence(title: str, compared: list[State]) -> str:
 
 _PARTS: dict[str, Callable[[State], Any]] = {
     "comparisons": lambda scores: with_losses(_one_by_one(scores["comparisons"])), "group_comparisons": _groups,
-    "judge": _judge_sentences, "benchmarks": _benchmarks, "remarks": remarks}
+    "judge": _judge_sentences, "benchmarks": _benchmarks, "rivals": rivals.retranslated, "remarks": remarks}
 
 
 __all__ = ["SCORES", "Row", "read_scores", "row_scores", "score"]
@@ -180,9 +181,13 @@ def row_scores(job_folder: Path | str) -> list[Row]:
 
 def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     models = [_model(rows, table, i) for i in range(len(rows.names))]
+    # Rivals are a family of tests of their own: they make it no harder to show that a model is better than its base.
+    others = [at for at, name in enumerate(rows.names) if at and name not in NAMES]
     found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(folder, rows, table), "models": models,
-             "comparisons": with_losses(verdicts.comparisons(rows.names, table)),
-             "group_comparisons": verdicts.group_comparisons(rows.names, table), "judge": _judge(folder)}
+             "comparisons": with_losses(verdicts.comparisons(rows.names, table, others)),
+             "group_comparisons": verdicts.group_comparisons(rows.names, table, others), "judge": _judge(folder)}
+    if (compared := rivals.compare(rows, table)) is not None:
+        found["rivals"] = {**compared, "sentence": rivals.sentence({"rivals": compared})}
     return {**found, "remarks": remarks(found)}
 
 

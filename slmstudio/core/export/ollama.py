@@ -102,7 +102,7 @@ def take_apart(template: ChatTemplate) -> Turns:
     notes = _notes(template)
     before: str | None = None
     after = ""
-    if not _takes_system(template):
+    if not template.takes_system():
         notes.append(tr("The template has no place for a system message, so Ollama leaves it out."))
     else:
         before, after, *rest = _parts(template, _conversation(_MARKS[:3], _S))
@@ -130,14 +130,6 @@ def _refuse(why: str) -> UserError:
 def _conversation(texts: Sequence[str], system: str = "") -> list[dict[str, str]]:
     turns = [{"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(texts)]
     return [{"role": "system", "content": system}, *turns] if system else turns
-
-
-def _takes_system(template: ChatTemplate) -> bool:
-    """Some refuse it, as Gemma's does; some pass over it."""
-    try:
-        return _S in template.render(_conversation(_MARKS[:1], _S), add_generation_prompt=True)
-    except UserError:
-        return False
 
 
 def _parts(template: ChatTemplate, messages: list[dict[str, str]]) -> list[str]:

@@ -128,9 +128,10 @@ ONLINE = ("download", "fetch_starter", "fetch_benchmark")
 WORKERS_CACHE, FETCHERS_CACHE = ("libraries", "rows", "tokens", "measured"), ("locks", "starters")
 """Folders of the cache that a worker writes, and those of one that fetches besides."""
 ROWS = ("train_file", "eval_file", "test")
-FIELDS = (*ROWS, "model", "start_from", "run", "train_run", "adapter", "path", "gguf", "data", "requirements", "beside")
+FIELDS = (*ROWS, "model", "start_from", "run", "train_run", "adapter", "path", "gguf", "data", "requirements", "beside",
+          "rows", "assistant")
 """Fields that name what is read: a run's, a job's, and those of an interactive worker's first command."""
-PARTS = ("config", "models", "judge", "benchmark")
+PARTS = ("config", "models", "judge", "benchmark", "context")
 """Fields that hold such fields in turn."""
 MODELS_FILES = ("config.json", "adapter_config.json", jobs.RUN)
 """A folder with one of these is a model, an adapter or a run."""

@@ -21,7 +21,7 @@ SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls
 _CHOOSE = noop("Choose a model with a different chat template.")
 TAKE_TOOLS = noop("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama 3.1, or remove the "
                   "rows with tools.")
-_QUESTION = "probe_question_qz"
+_QUESTION, _SYSTEM = "probe_question_qz", "probe_system_qz"
 _PROBE = ("probe_tool_qz", "probe_argument_qz", "probe_result_qz")
 """A tool's name, what it is called with, and what it returns. Like the question, no template writes them by itself."""
 
@@ -93,6 +93,14 @@ class ChatTemplate:
             return _QUESTION not in self.render([{"role": "user", "content": _QUESTION}], add_generation_prompt=True)
         except UserError:
             return False  # it refuses the conversation, or is broken: who chats is told that
+
+    def takes_system(self) -> bool:
+        """Whether the template writes system messages: some refuse them, as Gemma's does, and some pass over them."""
+        conversation = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _QUESTION}]
+        try:
+            return _SYSTEM in self.render(conversation, add_generation_prompt=True)
+        except UserError:
+            return False
 
     def takes_tools(self) -> bool:
         """Whether the template writes tools, calls of them, and what these return: found by rendering an example."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
+from slmstudio.core.evaluation import rivals
 from slmstudio.core.evaluation.comparability import difference, is_own, model_names
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
@@ -223,6 +225,15 @@ def score_table(evaluation: Evaluation) -> Table:
              (tr("Answers cut at the limit"), *(exact(speed.get("cut")) for speed in speeds)),
              (tr("Answers that repeat themselves"), *(exact(speed.get("repeated")) for speed in speeds))]
     return Table((tr("Score"), *(str(model.get("name")) for model in models)), "w" + "s" * len(models), rows)
+
+
+def rival_table(evaluation: Evaluation) -> Table | None:
+    """What the tuned model and its rivals reached, and what an answer of each costs; None where none was asked, or it
+    is damaged."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        head, rows = rivals.table(an_object(evaluation.scores["rivals"]))
+        return Table(head, "lwrrr", list(rows))
+    return None
 
 
 def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:

@@ -168,34 +168,41 @@ def groups(table: ScoreTable, name: str) -> dict[str, Places]:
     return {group: found[group] for group in sorted(largest) if len(found[group]) > 1}
 
 
-def comparisons(names: list[str], table: ScoreTable) -> list[dict[str, Any]]:
-    """Each model against the first, score by score. Perplexity is left out: it is the loss, in other words."""
+def comparisons(names: list[str], table: ScoreTable, others: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """Each model against the first, score by score. Perplexity is left out: it is the loss, in other words.
+
+    Args:
+        others: the models; None for all but the first.
+    """
     found = []
+    others = range(1, len(names)) if others is None else others
     for metric in METRICS.values():
         if metric.key == "perplexity":
             continue
-        pairs = [pair for model in range(1, len(names)) if (pair := _pair(metric, table, model))]
-        corrected = holm([pair.found.p for pair in pairs])
-        for pair, p in zip(pairs, corrected, strict=True):
-            found.append({"of": names[pair.model], "with": names[0], **pair.to_dict(p, len(pairs))})
+        pairs = [its for model in others if (its := pair(metric, table, model))]
+        corrected = holm([its.found.p for its in pairs])
+        for its, p in zip(pairs, corrected, strict=True):
+            found.append({"of": names[its.model], "with": names[0], **its.to_dict(p, len(pairs))})
     main = main_metric({each["metric"]: None for each in found}, [kind for kind, _ in table.kinds.most_common()])
     return [{**each, "main": each["metric"] == main} for each in found]
 
 
-def group_comparisons(names: list[str], table: ScoreTable) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def group_comparisons(names: list[str], table: ScoreTable, others: Sequence[int] | None = None
+                      ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Each model against the first in each group of `GROUPED_BY`, by the score that decides there; p is corrected for
-    the number of groups and models. Left out where there is one group only."""
+    the number of groups and models. Left out where there is one group only. Takes what `comparisons` does."""
+    others = range(1, len(names)) if others is None else others
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in GROUPED_BY:
         members_of = groups(table, name)
         if len(members_of) < 2:
             continue
-        pairs = [(group, pair) for group, members in members_of.items() for model in range(1, len(names))
-                 if (pair := _deciding_pair(table, model, members))]
-        corrected = holm([pair.found.p for _, pair in pairs])
-        for (group, pair), p in zip(pairs, corrected, strict=True):
+        pairs = [(group, its) for group, members in members_of.items() for model in others
+                 if (its := _deciding_pair(table, model, members))]
+        corrected = holm([its.found.p for _, its in pairs])
+        for (group, its), p in zip(pairs, corrected, strict=True):
             found.setdefault(name, {}).setdefault(group, []).append(
-                {"of": names[pair.model], "with": names[0], **pair.to_dict(p, len(pairs))})
+                {"of": names[its.model], "with": names[0], **its.to_dict(p, len(pairs))})
     return found
 
 
@@ -204,12 +211,12 @@ def _deciding_pair(table: ScoreTable, model: int, members: Any) -> Pair | None:
     kinds = table.kinds_of(members)
     there = {key: None for key, metric in METRICS.items() if len(table.common(metric, 0, model, members))}
     metric = main_metric(there, [kind for kind, _ in kinds.most_common()])
-    return _pair(METRICS[metric], table, model, members) if metric else None
+    return pair(METRICS[metric], table, model, members) if metric else None
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A model's difference from the first model in one metric."""
+    """A model's difference from another, usually the first, in one metric."""
 
     metric: Metric
     model: int
@@ -218,6 +225,7 @@ class Pair:
     found: Difference
     same: str
     left_out: int
+    first: int = 0
 
     def to_dict(self, p: float, tests: int) -> dict[str, Any]:
         """The comparison as in scores.json, without the names of the two models.
@@ -237,20 +245,20 @@ class Pair:
         return {**found, "sentence": sentence(found)}
 
 
-def _pair(metric: Metric, table: ScoreTable, model: int, members: Any = None) -> Pair | None:
-    """In all rows, or in `members`. None if there is nothing to compare: a loss a token means nothing beside that of
-    a model whose tokens are longer or shorter."""
-    common = table.common(metric, 0, model, members)
-    if not len(common) or (metric.key in PER_TOKEN and not table.same_tokens(model)):
+def pair(metric: Metric, table: ScoreTable, model: int, members: Any = None, with_: int = 0) -> Pair | None:
+    """A model compared with another, in all rows or in `members`. None if there is nothing to compare: a loss a token
+    means nothing beside that of a model whose tokens are longer or shorter."""
+    common = table.common(metric, with_, model, members)
+    if not len(common) or (metric.key in PER_TOKEN and not (table.same_tokens(model) and table.same_tokens(with_))):
         return None
-    first, second = table.counts(metric, 0, common), table.counts(metric, model, common)
+    first, second = table.counts(metric, with_, common), table.counts(metric, model, common)
     same = ""
-    if table.same_as_first(metric, model, common):
+    if with_ == 0 and table.same_as_first(metric, model, common):
         same = SAME_ANSWERS
     elif (first == second).all():
         same = SAME_SCORES
     return Pair(metric, model, float(metric.score(second.sum(0))), float(metric.score(first.sum(0))),
-                 compare(second, first, metric), same, table.left_out(metric, 0, model))
+                 compare(second, first, metric), same, table.left_out(metric, with_, model), with_)
 
 
 def rounded(value: float) -> float | None:
