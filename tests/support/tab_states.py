@@ -170,6 +170,26 @@ def _evaluated(stage: Stage) -> None:
     stage.wait(lambda: page.details.shows(run) and not tasks.is_busy(page))
 
 
+def _rivals_choice(stage: Stage) -> None:
+    page = stage.page("results")
+    page.details.open_evaluation()
+    panel = page.details.evaluation.panel
+    stage.wait(lambda: panel.offer is not None)
+    for box in panel.choice.rivals.boxes.values():
+        box.click()
+
+
+def _compared(stage: Stage) -> None:
+    page = stage.page("results")
+    run = page.details.evaluation.panel._folder
+    names = ("base", "tuned", "prompt", "examples", "retrieval")
+    job = evaluated_runs.write(run, "evaluate-2", 60, names, train_run=str(run))
+    page.details.evaluation.panel.closed.emit()
+    page.details.evaluation.scores.show_next(job.folder)
+    page.refresh()
+    stage.wait(lambda: page.details.evaluation.scores.rivals.isVisible() and not tasks.is_busy(page))
+
+
 def _export_choice(stage: Stage) -> None:
     stage.page("results").details.open_export()
     stage.settle()
@@ -270,7 +290,8 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
               "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},
     "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "starting": _starting,
                  "working": _running, "done": _stopped, "failed": _failed},
-    "results": {"empty": lambda stage: stage.page("results"), "done": _evaluated, "choosing": _export_choice,
+    "results": {"empty": lambda stage: stage.page("results"), "done": _evaluated,
+                "rivals": _rivals_choice, "compared": _compared, "choosing": _export_choice,
                 "working": _exporting, "exported": _exported, "failed": _results_failed},
     "chat": {"empty": lambda stage: stage.page("chat"),
              "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,

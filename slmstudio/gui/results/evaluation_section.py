@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
+from slmstudio.core.evaluation import rivals
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
@@ -166,6 +167,7 @@ class EvaluationSection(QWidget):
         self.scores.rows_wanted.connect(self.rows_wanted)
         self.scores.go_on.connect(lambda evaluation: self._start(evaluation.job))
         self.scores.proposal_wanted.connect(self._follow_proposal)
+        self.scores.chat_wanted.connect(self._use_in_chat)
 
     def show_run(self, facts: RunFacts) -> None:
         """Show the evaluations of a run; a running one is followed, as after the window was closed."""
@@ -203,6 +205,17 @@ class EvaluationSection(QWidget):
             self.open_panel(**proposal.changes)
         else:
             self.proposal_wanted.emit(proposal)
+
+    def _use_in_chat(self, evaluation: Evaluation, name: str) -> None:
+        """Let the run answer as this one did, in Chat and wherever it is served from now on."""
+        if self._run is None:
+            return
+        run = self._run.folder
+
+        def done(kept: Path | None) -> None:
+            self._session.open_chat([run]) if kept is not None else self._session.open_run_chat(run)
+
+        run_task(self, lambda task: rivals.keep(run, evaluation.folder, name), done)
 
     def _close_panel(self) -> None:
         self.panel.hide()
