@@ -51,7 +51,7 @@ def serve(
     from slmstudio.core.jobs.interactive import InteractiveWorker
 
     llama.need()
-    gguf = partners.file_to_serve(model).absolute()
+    gguf, kept = partners.file_to_serve(model).absolute(), partners.assistant_of(model)
     serving.check_host(host, allow_network)
     key = serving.server_key(new_key)
     worker = InteractiveWorker("serve")
@@ -60,7 +60,7 @@ def serve(
             worker.start()
             worker.send({"command": "start", "path": str(gguf), "key": key, "host": host, "port": port,
                          "allow_network": allow_network, "context_length": context, "parallel": parallel,
-                         "device": chosen(device)})
+                         "device": chosen(device), **(kept.load_options() if kept else {})})
             for message in worker.receive():
                 if message["type"] == "error":
                     raise UserError.from_dict(message["error"])
@@ -150,6 +150,7 @@ def chat(
                         tr("{model} isn't a run, its base model is missing, or the two don't fit in memory together.",
                            model=model),
                         tr("Leave out --base, or close other programs."))
+    tuned.kept = partners.assistant_of(model)
     voices = [tuned, *others] if base else [tuned]
     with ExitStack() as workers:
         for voice in voices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from slmstudio.cli.chat import Device, chosen
 from slmstudio.cli.output import Json, print_error, print_json, print_table, print_time, print_warning, say
 from slmstudio.cli.progress import Follower
+from slmstudio.cli.rivals import keep_rival, print_rivals
 from slmstudio.core import files, formats, jobs, llama, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -54,10 +56,17 @@ def evaluate(
     against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. Can be "
                                                            "given several times.")] = None,
     exports: Annotated[bool, typer.Option(help="Evaluate the run's GGUF files too.")] = False,
+    rivals: Annotated[str | None, typer.Option(
+        metavar="NAME,…", help="Compare the run with what needs no training: prompt, examples and retrieval (rows like "
+                               "the question are looked up) of its base, and tuned_retrieval.")] = None,
+    keep: Annotated[str | None, typer.Option(
+        metavar="NAME", help="Let chat and serve answer for the run as this rival did, or as the tuned model alone. "
+                             "Without --rivals, as in the last evaluation that asked it.")] = None,
     judge: Annotated[str | None, typer.Option(help="Model folder or GGUF file of the judge, which compares the "
                                                    "answers.")] = None,
     rubric: Annotated[Path | None, typer.Option(help="Text file that says what the judge should look for.")] = None,
-    system: Annotated[str | None, typer.Option(help="System prompt before every question.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt before every question; with --rivals, that of the "
+                                                    "rivals of the tuned model.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Maximum length of an answer, in tokens.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: the precision of models in folders. By "
                                                        "default, the one that the run was trained in; without a run, "
@@ -71,13 +80,19 @@ def evaluate(
     Every batch of answers is kept: to continue an evaluation that was interrupted, give its folder.
     """
     from slmstudio.core.evaluation.request import model_at, with_own_name
+    from slmstudio.core.run import named
 
     begun, told = formats.read("job", Path(run_or_model) / jobs.REQUEST), TOLD_AFTER
-    if begun is not None and begun.get("kind") == "evaluate":
+    is_begun = begun is not None and begun.get("kind") == "evaluate"
+    if keep and not rivals and not is_begun:
+        return keep_rival(named.or_path(run_or_model), None, keep, as_json)
+    if is_begun:
         found = jobs.Job(Path(run_or_model))
     else:
         told += TOLD_BEFORE
-        request, run = _request(run_or_model, exports)
+        request, run = _request(run_or_model, exports, rivals.split(",") if rivals else (), system)
+        if rivals:
+            system = None
         for name in against or []:
             request["models"].append(with_own_name(model_at(name), [model["name"] for model in request["models"]]))
         given = {"test_columns": columns, "system": system, "max_new_tokens": max_new_tokens,
@@ -98,19 +113,59 @@ def evaluate(
         if judge:
             request["judge"] = {**model_at(judge), "rubric": _read(rubric) if rubric else RUBRIC}
         found = _created(request, run)
-    asked = found.request()
+    _need_engine(found)
+    status = _carry_out(found, told, as_json and not keep)
+    if keep and status == 0:
+        run = found.request().get("train_run")
+        return keep_rival(Path(run) if run else None, found.folder, keep, as_json)
+    return status
+
+
+def _need_engine(job: jobs.Job) -> None:
+    asked = job.request()
     if any((model or {}).get("gguf") for model in (*asked["models"], asked.get("judge"))):
         llama.need()
-    return _carry_out(found, told, as_json)
 
 
-def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
+@app.command("try")
+def try_without_training(
+    data: Annotated[Path, typer.Argument(help="A file or folder with the rows that you would train on.")],
+    model: Annotated[str, typer.Option(help='A model folder, a GGUF file, or "starter".')] = "starter",
+    rows: Annotated[int, typer.Option(min=1, help="Number of held-out rows to ask.")] = 30,
+    rivals: Annotated[str, typer.Option(metavar="NAME,…", help="prompt, examples, retrieval.")] = "prompt,retrieval",
+    columns: Annotated[str | None, typer.Option("--map", metavar="TARGET=COLUMN,…", help="What the columns contain, as "
+                                                                                        "of plan.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt; by default, one made from the rows.")] = None,
+    keep: Annotated[str | None, typer.Option(metavar="NAME", help="Let chat answer as this one did.")] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> int:
+    """Ask a model without training it: as it is, with a prompt, and with rows looked up. Training has to beat that.
+
+    The rows asked are some of those that a run on the same file holds out.
+    """
+    from slmstudio.core.evaluation import without_training
+
+    request = without_training.propose_trial(data, model, rows, rivals.split(","), columns, system)
+    request["device"] = chosen(device)
+    job = _created(request, None)
+    _need_engine(job)
+    status = _carry_out(job, (*TOLD_AFTER, *TOLD_BEFORE), as_json and not keep)
+    return keep_rival(None, job.folder, keep, as_json) if keep and status == 0 else status
+
+
+def _request(text: str, exports: bool, rivals: Sequence[str] = (), system: str | None = None
+             ) -> tuple[dict[str, Any], Path | None]:
     from slmstudio.core.evaluation import request
     from slmstudio.core.evaluation.request import model_at
     from slmstudio.core.run import named
 
     if (run := named.find(text)) is not None:
-        return request.propose(run, exports), run
+        return request.propose(run, exports, rivals=rivals, system=system), run
+    if rivals:
+        raise UserError(tr("Rivals are compared with the result of a run."), tr("{name} isn't one.", name=text),
+                        tr("To try a model on rows without training: {command}",
+                           command=program.command("try", "FILE", "--model", text)))
     return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [model_at(text)],
             "train_run": None, "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS,
             "precision": None, "batch_size": None, "judge": None}, None
@@ -297,6 +352,8 @@ def print_scores(scores: dict[str, Any]) -> None:
     said += [each["sentence"] for each in (judge, (judge or {}).get("agreement")) if each]
     for sentence in (*said, *scores.get("remarks", [])):
         say(sentence)
+    if scores.get("rivals"):
+        print_rivals(scores["rivals"])
 
 
 def print_benchmark(result: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.cli.output import print_error, say
 from slmstudio.core.chat import sampling
+from slmstudio.core.chat.assistant import Assistant
 from slmstudio.core.chat.conversation import Conversation, Lane, save_chat
 from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
@@ -36,6 +37,7 @@ class Voice:
         is_file: whether the model is a GGUF file, and not the folder of a model or a run.
         name: of the file; of a run or a model in a folder as its own files have it, once it is loaded.
         result: its last answer with its figures; {} before the first.
+        kept: what it is shown with each question, where the user has kept that of an evaluation.
         stopped: whether Ctrl-C was pressed in this round.
     """
 
@@ -44,6 +46,7 @@ class Voice:
         self.worker = InteractiveWorker("chat" if self.is_file else "talk")
         self.lane = Lane(str(model.absolute()))
         self.name, self.result = self.lane.name, dict[str, Any]()
+        self.kept: Assistant | None = None
         self.stopped = False
         self._asked = 0
         self._answering = self._completion = False
@@ -59,7 +62,7 @@ class Voice:
             UserError: it cannot be loaded.
         """
         self._load = {"command": "load", "path": self.lane.model, "context_length": context, "device": device,
-                      "gpu_layers": gpu_layers}
+                      "gpu_layers": gpu_layers, **(self.kept.load_options() if self.kept else {})}
         self._replies = self.worker.receive()
         self.worker.send(self._load)
         loaded = self._placed = self._wait("loaded", lambda text: None)

@@ -22,7 +22,7 @@ from transformers.generation.logits_process import (
 )
 
 from slmstudio.core import units
-from slmstudio.core.chat import sampling
+from slmstudio.core.chat import assistant, sampling
 from slmstudio.core.chat.devices import Device
 from slmstudio.core.chat.placement import Placement, Wish
 from slmstudio.core.chat.sampling import Sampling
@@ -31,7 +31,7 @@ from slmstudio.core.evaluation.request import model_at, precision_of
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate, find_template
-from slmstudio.core.model.facts import ModelFacts, read_model
+from slmstudio.core.model.facts import ModelFacts, model_name, read_model
 from slmstudio.core.model.named_templates import optional_template, template_of
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.memory.formula import four_bit_bytes
@@ -206,7 +206,9 @@ def load(message: dict[str, Any]) -> Loaded:
     Raises:
         UserError: it can't be loaded, or doesn't fit in memory.
     """
-    spec = model_at(Path(message["path"]), unfinished=True)
+    kept = assistant.of_model(Path(message["path"]))
+    spec = ({"name": model_name(Path(kept.model["model"])), "adapter": None, **kept.model}
+            if kept is not None and kept.model is not None else model_at(Path(message["path"]), unfinished=True))
     folder, adapter, packed = Path(spec["model"]), spec["adapter"], bool(spec.get("load_in_4bit"))
     facts = read_model(folder)
     run_folder.need_own_result(Path(adapter) if adapter else folder)

@@ -1,20 +1,27 @@
-"""Where a model that is talked to goes: on the processor while the card is taken, and nowhere it doesn't fit."""
+"""Where a model that is talked to goes: on the processor while the card is taken, and nowhere it doesn't fit; and what
+it is shown with a question."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from support import evaluated_runs, gguf_models, thinking_models
+from support import evaluated_runs, gguf_models, held_out_rows, thinking_models
 
+from slmstudio.core.chat import assistant, context
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import rival_models, rivals
 from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.model.facts import model_name
 from slmstudio.worker import torch_chat
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.gguf_chat.service import ChatService
+from slmstudio.worker.serve import http_api
+from slmstudio.worker.serve.request import ChatRequest
 
 
 @pytest.fixture
@@ -69,4 +76,40 @@ def test_documents_are_measured_and_opened_thoughts_begin_with_their_tag(tiny_mo
     service.handle({"command": "generate", "id": 1, "messages": [asked], "max_tokens": 6, "temperature": 0.0})
     assert "".join(each["text"] for each in said if each["type"] == "token") == "<think>\nA</think>B"
     assert said[-1]["reason"] == "stop" and said[-1]["dropped_messages"] == 0
+    service.handle({"command": "unload"})
+
+
+def test_what_was_kept_of_a_run_answers_with_its_rows_in_chat_and_in_the_server(tiny_model: Path, studio_home: Path):
+    run = evaluated_runs.ended_run("helpdesk", tiny_model)
+    gguf_models.adapter_on(tiny_model, run / "adapter")
+    evaluation = run / "jobs" / "evaluate-1"
+    evaluation.mkdir(parents=True)
+    models = rival_models.added([{"name": "base", "model": str(tiny_model)}], ["examples"], "Be brief.")
+    (evaluation / "request.json").write_text(json.dumps({"kind": "evaluate", "models": models}))
+    rows = [held_out_rows.asked(f"Where is {place}?", place[::-1]) for place in ("Pune", "Delhi")]
+    context.write_rows(evaluation / rival_models.ROWS, rows)
+    rivals.keep(run, evaluation, "examples")
+
+    said: list[dict[str, Any]] = []
+    service = ChatService(lambda kind, **fields: said.append({"type": kind, **fields}), torch_chat.load)
+    service.handle({"command": "load", "path": str(run), "context_length": 512})
+    assert said[-1]["name"] == model_name(tiny_model)  # the base, and not the run's result
+    asked = [{"role": "user", "content": "Where is Delhi now?"}]
+    shown = [{"role": "system", "content": "Be brief."}, *rows[0].messages, *rows[1].messages, *asked]
+    vocab = service.model.vocab
+    service.handle({"command": "count", "messages": asked, "max_tokens": 8})
+    assert said[-1]["prompt_tokens"] == len(vocab.prompt(shown))
+    service.handle({"command": "generate", "id": 1, "messages": asked, "max_tokens": 4, "temperature": 0.0})
+    assert said[-1]["prompt_tokens"] == len(vocab.prompt(shown))
+
+    engine = SimpleNamespace(vocab=vocab, context_length=512)
+    api = http_api.Api(engine, "x", assistant.of_model(run))
+    wanted = ChatRequest.model_validate({"model": "x", "messages": asked, "max_tokens": 8})
+    assert api._chat_prompt(wanted) == vocab.prompt(shown)
+
+    rivals.keep(run, evaluation, "tuned")
+    service.handle({"command": "load", "path": str(run), "context_length": 512})
+    assert said[-1]["name"] == "helpdesk"
+    service.handle({"command": "count", "messages": asked, "max_tokens": 8})
+    assert said[-1]["prompt_tokens"] == len(service.model.vocab.prompt(asked))
     service.handle({"command": "unload"})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
-from slmstudio.core.chat.context import Asked, Context, CountTokens, Messages, with_system
+from slmstudio.core.chat.context import Context, CountTokens, Messages, with_system
 from slmstudio.core.run import folder as run_folder
 
 ASSISTANT, ASSISTANT_ROWS = "assistant.json", "assistant-rows.jsonl"
@@ -39,13 +39,22 @@ class Assistant:
         """Raises UserError: they can't be read."""
         return None if self.context is None else Context(self.context, self.folder)
 
-    def ask(self, messages: Messages, count: CountTokens, room: int, takes_system: bool = True,
-            leave_out_same: bool = False) -> Asked:
+    def load_options(self) -> dict[str, Any]:
+        """What the first command of a worker for chat or the server says of it, so that it may read the files."""
+        return {"assistant": str(self.folder.absolute()), **{key: value for key, value in (self.model or {}).items()
+                                                             if key == "model"}}
+
+    def with_system(self, messages: Messages, takes_system: bool = True) -> list[dict[str, Any]]:
+        """The conversation with its system prompt, unless it has one of its own."""
+        has_own = messages[0]["role"] == "system"
+        return [dict(each) for each in (messages if has_own else with_system(messages, self.system, takes_system))]
+
+    def ask(self, messages: Messages, count: CountTokens, room: int, takes_system: bool) -> list[dict[str, Any]]:
         """The conversation as the model is asked. Args and errors as of `Context.ask`."""
-        own = list(messages) if messages[0]["role"] == "system" else with_system(messages, self.system, takes_system)
+        asked = self.with_system(messages, takes_system)
         if self.rows is None:
-            return Asked(own)
-        return self.rows.ask(own, count, room, takes_system, leave_out_same)
+            return asked
+        return [dict(each) for each in self.rows.ask(asked, count, room, takes_system).messages]
 
 
 def read(folder: Path) -> Assistant | None:

@@ -4,11 +4,13 @@ adapters that fit it."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slmstudio.core import files, jobs, llama, paths, program
+from slmstudio.core.chat import assistant
 from slmstudio.core.chat.placement import cache_bytes, compute_bytes, read_shape
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -143,7 +145,10 @@ def of_run(run: Path, unfinished: bool = False) -> list[Path]:
     if run_folder.result_folder(run) is None and not (
             unfinished and checkpoints.all_checkpoints(run / run_folder.CHECKPOINTS)):
         raise run_folder.no_result(run, config.name)
+    kept = assistant.read(run)
     tuned = next(iter(run_folder.exported(run)), run) if llama.trouble() is None else run
+    if kept is not None and kept.model is not None:
+        tuned = run  # its worker loads the base, which answers as the user has kept it
     base = Path(config.model)
     try:
         weights = read_model(base).parameters
@@ -162,6 +167,8 @@ def of_text(text: str) -> list[Path]:
     """
     path = Path(text)
     run = None if path.is_file() else named.find(text)
+    if run is None and (kept := assistant_of(text)) is not None:  # a trial before any run
+        return [Path((kept.model or {}).get("gguf") or path).absolute()]
     if run is None:
         return [path.absolute() if path.exists() else _model_called(text)]
     tuned, *base = of_run(run, unfinished=True)
@@ -190,10 +197,37 @@ def file_to_serve(text: str) -> Path:
     if path.is_file():
         return path
     place = named.or_path(text)
+    kept = assistant.read(place)
+    if kept is not None and kept.model is not None:
+        return _base_to_serve(kept.model)
     if exports := run_folder.exported(place):
         return exports[0]
     raise UserError(tr("{path} can't be served as it is.", path=text), tr("The server needs a GGUF file."),
                     tr("Export it first: {command}", command=program.command("export", place, "--type", EXPORT_TYPE)))
+
+
+def _base_to_serve(model: Mapping[str, Any]) -> Path:
+    """A GGUF file of the base that answers for a run. Raises UserError: there is none yet."""
+    if model.get("gguf"):
+        return Path(model["gguf"])
+    base = Path(model["model"])
+    starter = library.starter_gguf() if base == library.starter_folder() else None
+    if found := next(filter(None, (*run_folder.exported(base), *sorted(base.glob("*.gguf")), starter)), None):
+        return found
+    raise UserError(tr("The base model {base} can't be served as it is.", base=base.name),
+                    tr("The server needs a GGUF file."),
+                    tr("Export it first: {command}", command=program.command("export", base, "--type", EXPORT_TYPE)))
+
+
+def assistant_of(text: str) -> assistant.Assistant | None:
+    """What the user has kept of the evaluations of a run, or of a trial, for a place or a name that was typed.
+
+    Raises:
+        UserError: a newer program wrote it.
+    """
+    path = Path(text)
+    place = None if path.is_file() else path if (path / assistant.ASSISTANT).is_file() else named.find(text)
+    return None if place is None else assistant.read(place)
 
 
 def without_export() -> list[tuple[str, Path]]:

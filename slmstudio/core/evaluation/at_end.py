@@ -15,13 +15,13 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.evaluation.advice.evidence import BASE, TUNED
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.files import an_object, number
+from slmstudio.core.files import number
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import time_estimate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.run_fields import QUESTIONS
-from slmstudio.core.run.time_estimate import ANSWERED, TimeEstimate, answering
+from slmstudio.core.run.time_estimate import TimeEstimate, answering
 
 # -- How long an evaluation takes, before it begins: by what answers of such models took on this machine.
 
@@ -52,9 +52,8 @@ def paces(models: Iterable[Mapping[str, Any]], run: Path | None) -> dict[str, Pa
             with contextlib.suppress(UserError):
                 facts = read_model(Path(model["model"]))
         if facts is not None:
-            rows = number(an_object(model.get("context")), "k") or 0  # they are only read
-            found[str(model["name"])] = partial(answering, facts, machine, tokens=tokens * (1 + rows / ANSWERED),
-                                                tuned=tuned, known=known)
+            read = tokens * (1 + (model.get("context") or {}).get("k", 0))  # each row that it is shown is read, too
+            found[str(model["name"])] = partial(answering, facts, machine, tokens=read, tuned=tuned, known=known)
     return found
 
 

@@ -33,7 +33,7 @@ from typing import Any
 
 from slmstudio.core import disk_space, files, jobs, paths, program
 from slmstudio.core.data import layouts, split
-from slmstudio.core.data.reader import columns_of, read_as
+from slmstudio.core.data.reader import Dataset, columns_of, read_as
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import rival_models
@@ -64,12 +64,12 @@ def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> li
     """The rows of a training file that a run without rows of its own learned: all, or those that its split left.
 
     Args:
-        train_split: {"eval_fraction": share, "seed": n, "by": one of `split.BY`} of the request, or None.
+        train_split: of the request, or None; with "groups", rows of one group stay together.
     """
     if not train_split:
         return list(records)
-    by = train_split.get("by", split.ROWS)
-    return split.split_evenly(_single(records), train_split["eval_fraction"], train_split["seed"], by)[0]
+    by, rows = train_split.get("by", split.ROWS), records if train_split.get("groups") else _single(records)
+    return split.split_evenly(rows, train_split["eval_fraction"], train_split["seed"], by)[0]
 
 
 def _single(records: Iterable[Record]) -> list[Record]:
@@ -150,12 +150,16 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
                         tr("So the held-out rows can't be told apart from the training rows."),
                         tr(OTHER_FILE))
     held_out = split.held_out(_single(dataset.records), config.eval_fraction, config.split_seed, config.split_by)
-    _refuse(source.name, dataset.layout, int(held_out.sum()))
+    return write_held_out(_place(run, config, dataset.sha256), dataset, held_out, cancelled)
+
+
+def write_held_out(path: Path, dataset: Dataset, held_out: Any, cancelled: Cancelled = None) -> Path:
+    """Write the rows of a dataset that `split.held_out` marks, with all their columns. Raises as `held_out_file`."""
+    _refuse(dataset.path.name, dataset.layout, int(held_out.sum()))
     rows = columns_of(dataset, held_out, cancelled)
     if rows is None:
-        raise UserError(tr("{file} changed while it was being read.", file=source.name),
+        raise UserError(tr("{file} changed while it was being read.", file=dataset.path.name),
                         tr("Another program wrote to it."), tr("Wait until that program is done, then try again."))
-    path = _place(run, config, dataset.sha256)
     _write(path, map(disk_rows.as_json, rows))
     return path
 
@@ -318,7 +322,7 @@ def propose(run: Path, exports: bool = False, cancelled: Callable[[], bool] | No
     test, no_test = _test(place, config, cancelled) if not imported else (
         None, tr("The adapter was trained elsewhere, so the rows it learned from aren't known."))
     said = config.eval_map if config.eval_file and test == Path(config.eval_file).absolute() else None
-    rows, tokens, said = _measure(test, said, models, cancelled)
+    rows, tokens, said = measure(test, said, models, cancelled)
     if rivals:
         models = rival_models.added(models, rivals, rival_models.system_for_run(place) if system is None else system)
     return {
@@ -374,7 +378,7 @@ def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) ->
         return None, " ".join(part for part in (error.what, error.why) if part)
 
 
-def _measure(test: Path | None, said: str | None, models: list[dict[str, Any]],
+def measure(test: Path | None, said: str | None, models: list[dict[str, Any]],
              cancelled: Callable[[], bool] | None) -> tuple[int, int, str | None]:
     """How many rows there are; how many tokens an answer needs: one and a half times the longest of some; and what the
     columns hold: training has read them so, too."""

@@ -10,20 +10,22 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, jobs
+from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.chat.assistant import ASSISTANT, ASSISTANT_ROWS
+from slmstudio.core.chat.context import EXAMPLES, RETRIEVAL
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation.answer_rows import Rows
 from slmstudio.core.evaluation.comparability import TUNED
-from slmstudio.core.evaluation.rival_models import BASE, EXAMPLES, NAMES, PROMPT, RETRIEVAL, TUNED_RETRIEVAL
+from slmstudio.core.evaluation.rival_models import BASE, NAMES, PROMPT, TUNED_RETRIEVAL
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.evaluation.scores.score_table import NEW, ScoreTable
 from slmstudio.core.evaluation.scores.statistics import interval
-from slmstudio.core.evaluation.scores.verdicts import BETTER, UNKNOWN, WORSE, rounded, score_text
+from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE, rounded, score_text
 from slmstudio.core.i18n import noop, ntr, tr
 
 State = dict[str, Any]
+SCORES = "scores.json"
 CASES = TUNED_BETTER, AS_GOOD, RETRIEVAL_BETTER, RIVAL_BETTER, TOO_FEW, LEAK, UNTRAINED = (
     "tuned_better", "prompt_as_good", "retrieval_better", "rival_better", "too_few_rows", "leak", "without_training")
 """What a comparison comes to. The last is that of a trial before training: there is no tuned model yet."""
@@ -217,11 +219,22 @@ def retranslated(scores: Mapping[str, Any]) -> State:
             "sentence": sentence(scores)}
 
 
-def keep(run: Path | None, evaluation: Path, name: str) -> Path | None:
+def newest(run: Path, name: str) -> Path:
+    """The folder of a run's last evaluation in which a rival was asked. Raises UserError: there is none."""
+    found = [path.parent for path in (run / "jobs").glob(f"*/{SCORES}") if name in {
+        each.get("name") for each in ((files.read_json(path) or {}).get("rivals") or {}).get("table") or ()}]
+    if not found:
+        raise UserError(tr("No evaluation of {run} has asked “{name}”.", run=run.name, name=name), "",
+                        tr("Ask it first: {command}", command=program.command("evaluate", run, "--rivals", name)))
+    return max(found, key=lambda folder: (folder / SCORES).stat().st_mtime)
+
+
+def keep(run: Path | None, evaluation: Path | None, name: str) -> Path | None:
     """Let Chat and the server answer for a run as a rival of one of its evaluations did, with its prompt and rows.
 
     Args:
         run: None for a trial without a run: the assistant is kept in its own folder.
+        evaluation: its folder; may be None for the tuned model.
         name: the rival's in the evaluation; the tuned model's takes away what was kept.
 
     Returns:
@@ -230,18 +243,19 @@ def keep(run: Path | None, evaluation: Path, name: str) -> Path | None:
     Raises:
         UserError: the evaluation has no such model, or the file can't be written.
     """
-    request = formats.read("job", evaluation / jobs.REQUEST) or {}
-    model = next((each for each in request.get("models") or () if each["name"] == name), None)
-    if model is None or name not in (*NAMES, BASE, TUNED):
-        known = [each["name"] for each in request.get("models") or () if each["name"] in (*NAMES, BASE, TUNED)]
-        raise UserError(tr("{evaluation} has no model called “{name}” that can be kept.", evaluation=evaluation.name,
-                           name=name), "", tr("Choose among {names}.", names=", ".join(known)) if known else "")
     target = run or evaluation
+    if name == TUNED and target is not None:
+        with os_errors_as(tr("Could not remove what was kept.")):
+            for each in (ASSISTANT, ASSISTANT_ROWS):
+                (target / each).unlink(missing_ok=True)
+        return None
+    request = (formats.read("job", evaluation / jobs.REQUEST) if evaluation else None) or {}
+    known = {each["name"]: each for each in request.get("models") or () if each["name"] in (*NAMES, BASE)}
+    if evaluation is None or target is None or name not in known:
+        raise UserError(tr("The evaluation has no model called “{name}” that can be kept.", name=name), "",
+                        tr("Choose among {names}.", names=", ".join((*known, TUNED))))
+    model = known[name]
     with os_errors_as(tr("Could not keep the rival.")):
-        if name == TUNED:
-            (target / ASSISTANT).unlink(missing_ok=True)
-            (target / ASSISTANT_ROWS).unlink(missing_ok=True)
-            return None
         context = model.get("context")
         if context:
             shutil.copyfile(evaluation / str(context["rows"]), target / ASSISTANT_ROWS)
@@ -252,7 +266,3 @@ def keep(run: Path | None, evaluation: Path, name: str) -> Path | None:
                  "model": None if name == TUNED_RETRIEVAL else plain, "evaluation": str(evaluation)}
         files.write_atomically(target / ASSISTANT, files.dump_pretty(found))
     return target / ASSISTANT
-
-
-__all__ = ["AS_GOOD", "CASES", "LEAK", "RETRIEVAL_BETTER", "RIVAL_BETTER", "TOO_FEW", "TUNED_BETTER", "UNKNOWN",
-           "UNTRAINED", "compare", "costs", "decide", "keep", "noun", "retranslated", "sentence"]

@@ -17,6 +17,7 @@ from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.report import text
 from slmstudio.core.report.text import Table, exact
+from slmstudio.core.units import format_bytes
 
 # -- The evaluations of a run, and the one by which it is judged.
 
@@ -223,6 +224,20 @@ def score_table(evaluation: Evaluation) -> Table:
              (tr("Answers cut at the limit"), *(exact(speed.get("cut")) for speed in speeds)),
              (tr("Answers that repeat themselves"), *(exact(speed.get("repeated")) for speed in speeds))]
     return Table((tr("Score"), *(str(model.get("name")) for model in models)), "w" + "s" * len(models), rows)
+
+
+def rival_table(evaluation: Evaluation) -> Table | None:
+    """What the tuned model and its rivals reached, and what an answer of each costs; None where none was asked."""
+    rivals = an_object(evaluation.scores.get("rivals"))
+    metric = str(rivals.get("metric"))
+    rows: list[tuple[Any, ...]] = []
+    for each in objects(rivals.get("table")):
+        memory, seconds = finite(each.get("memory_bytes")), finite(each.get("seconds"))
+        rows.append((each.get("name"), interval(each, metric, stacked=True), _one_digit(each.get("prompt_tokens")),
+                     None if seconds is None else tr("{seconds:.2f} s", seconds=seconds),
+                     None if memory is None else format_bytes(int(memory))))
+    head = (tr("Model"), metric_name(metric), tr("Tokens read per answer"), tr("Time per answer"), tr("Memory"))
+    return Table(head, "lsrrr", rows) if rows else None
 
 
 def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:

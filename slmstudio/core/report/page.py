@@ -232,6 +232,7 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
         "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
         "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
         "scores": scores.score_table(each), "comparisons": scores.comparison_table(each),
+        "rivals": scores.rival_table(each), "rival_sentence": (each.scores.get("rivals") or {}).get("sentence"),
         "sentences": [tr("{model} against {other}: {verdict}", model=one.get("of"), other=one.get("with"),
                          verdict=one["sentence"]) for one in each.main_comparisons if one.get("sentence")],
         "remarks": each.scores.get("remarks") or [], "groups": [table for table in groups if table],

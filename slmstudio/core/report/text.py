@@ -27,6 +27,8 @@ SCORES = {
     "benchmarks": [{"name": str, "title": str, "shots": NUMBER, "limit": NUMBER, "data": str, "sentence": str,
                     "models": [{"name": str, "accuracy": SCORE, "by_subject": {"*": SCORE}}],
                     "comparisons": [COMPARISON]}],
+    "rivals": {"metric": str, "case": str, "sentence": str, "comparisons": [COMPARISON], "table": [
+        {"name": str, "rival": str, "prompt_tokens": NUMBER, "seconds": NUMBER, "memory_bytes": NUMBER, **SCORE}]},
 }
 """scores.json of an evaluation."""
 PARITY = {"type": str, "sha256": str, "verdict": str, "passed": bool, "failures": [SCALAR],

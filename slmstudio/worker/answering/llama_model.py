@@ -112,7 +112,9 @@ class LlamaModel(LlamaGguf):
         last = np.empty((len(asks), self.vocabulary_size), np.float32)
         for row, ask in enumerate(asks):
             gate(READING * row / len(asks))
+            since = time.monotonic()
             [last[row]] = self.read(self._batch, ask.prompt, 0, len(ask.prompt) - 1, row)
+            replies[row].reading = time.monotonic() - since
             replies[row].broken = not np.isfinite(last[row].max())
             for continuation in ask.continuations:
                 replies[row].logprobs.append(self._score(row, ask, continuation, last[row]))

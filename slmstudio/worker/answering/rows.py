@@ -57,6 +57,7 @@ class Reply:
         ids: the answer, without the token that ended it.
         seconds: that writing its tokens took behind the first one, which reading the prompt gives: of each step an
             equal share.
+        reading: seconds that reading the prompt took: of those of a batch, as much as it has of the tokens.
         repeated: whether it was stopped because it repeated itself.
         logprobs: ln p of each continuation.
         broken: whether the model computed something that isn't a number.
@@ -64,6 +65,7 @@ class Reply:
 
     ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    reading: float = 0.0
     ended: bool = False
     repeated: bool = False
     logprobs: list[float] = field(default_factory=list)

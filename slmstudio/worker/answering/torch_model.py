@@ -93,18 +93,23 @@ class Batch:
 
     def _read(self) -> None:
         """Read all prompts; `last` becomes the logits behind each."""
-        last, begin = [], 0
+        last, begin, spent = [], 0, 0.0
         most = READ_TOKENS.get(self.model.model.device.type, READ_TOKENS["cpu"])
         while begin < len(self.asks):
             self.gate(READING * begin / len(self.asks))
             end = begin + 1
             while end < len(self.asks) and max(self.lengths[begin:end + 1]) * (end + 1 - begin) <= most:
                 end += 1
+            since = time.monotonic()
             last.append(self._read_rows(begin, end))
+            spent += time.monotonic() - since
             begin = end
+        since = time.monotonic()
         self.last = torch.cat(last)
-        for reply, value in zip(self.replies, self.last.max(-1).values.isfinite().tolist(), strict=True):
-            reply.broken = not value
+        finite = self.last.max(-1).values.isfinite().tolist()  # a card has finished reading only now
+        spent += time.monotonic() - since
+        for reply, value, length in zip(self.replies, finite, self.lengths, strict=True):
+            reply.broken, reply.reading = not value, spent * length / sum(self.lengths)
 
     def _read_rows(self, begin: int, end: int) -> torch.Tensor:
         lengths = self.lengths[begin:end]
@@ -335,6 +340,8 @@ class TorchModel:
             reply.broken |= not bool(value.isfinite())
             if reply.ids:
                 reply.seconds += time.monotonic() - since
+            else:
+                reply.reading = time.monotonic() - since
             if reply.broken or int(token) in self._ends:
                 reply.ended = not reply.broken
                 break

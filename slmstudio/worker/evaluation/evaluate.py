@@ -42,7 +42,8 @@ from slmstudio.core.run import measured, time_estimate
 from slmstudio.core.run.time_estimate import Timing
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
-from slmstudio.worker.answering.rows import BROKEN, MOST_ROWS, Model, Row, batches, line_of, prepare, run_rows, written
+from slmstudio.worker.answering.rows import BROKEN, MOST_ROWS, Model, Row, batches, run_rows, written
+from slmstudio.worker.evaluation.asking import Asking, in_order, weights
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext, running_seconds
 
@@ -216,24 +217,26 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     kept = [LineLog(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     thinks = answer_rows.may_think(job.folder)
     control = EvaluationControl(job, len(items) * len(specs))
-    opened: tuple[int, Model] | None = None
+    most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
+    opened: tuple[int, Asking] | None = None
     first = job.request.get("first") or 0
     shown = {item["id"] for item in items[:first]}
     spent = [_Spent() for _ in specs]
     try:
-        for number, part in _parts(items, len(specs), first, job.request.get("batch_size") or MOST_ROWS):
+        for number, part in _parts(items, in_order(specs), first, job.request.get("batch_size") or MOST_ROWS):
             if {item["id"] for item in part} <= kept[number].keys:
                 control.skip(len(part))
             else:
                 if opened is None or opened[0] != number:
                     job.phase(jobs.LOADING, specs[number]["name"])
                     since = running_seconds()
-                    opened = number, models.open(specs[number], thinks)
+                    same = opened is not None and weights(specs[opened[0]]) == weights(specs[number])
+                    model = opened[1].model if opened and same else models.open(specs[number], thinks)
+                    opened = number, Asking(job, specs[number], model, most)
                     spent[number].loading += running_seconds() - since
                     job.check_cancelled()
                 ready, paused = running_seconds(), control.paused_seconds
-                spent[number].tokens += _answer_all(job, opened[1], specs[number]["name"], part, kept[number], control,
-                                                    shown)
+                spent[number].tokens += _answer_all(job, opened[1], part, kept[number], control, shown)
                 spent[number].answering += running_seconds() - ready - (control.paused_seconds - paused)
             if {item["id"] for item in items} <= kept[number].keys:
                 _warn_no_answers(job, number)
@@ -244,14 +247,13 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     _need_answers(job)
 
 
-def _parts(items: list[dict[str, Any]], models: int, first: int, at_once: int
+def _parts(items: list[dict[str, Any]], numbers: list[int], first: int, at_once: int
            ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Whose turn it is: (number of the model, items).
 
     Where more is asked than a model answers at once, every model answers the first few items before any answers the
     others. That begins with the model that is loaded then: one less is loaded twice.
     """
-    numbers = list(range(models))
     if not 0 < first < at_once < len(items):
         yield from ((number, items) for number in numbers)
         return
@@ -332,26 +334,26 @@ def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
     return list(files.LineReader(job.folder / f"answers-{number}.jsonl").read())
 
 
-def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: LineLog,
+def _answer_all(job: JobContext, asking: Asking, items: list[dict[str, Any]], answers: LineLog,
                 control: EvaluationControl, shown: Container[int] = ()) -> int:
     """
     Returns:
         Tokens of the questions with their references that were asked now.
     """
+    model, name = asking.model, asking.name
     phase, tokens = f"answering: {name}", 0
     job.phase(phase)
-    most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
     rows = []
     for item in items:
         job.check_cancelled()
-        rows.append(prepare(item, model, most))
+        rows.append(asking.prepare(item))
     asks = [row for row in rows if not row.skipped]
     share = len(rows) / max(1, sum(row.length for row in asks))  # so that work counts in answers
     if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.keys]:
         job.warn("rows_skipped", tr("{model}: {skipped:,} of {rows:,} rows can't be asked. Line {line}: {reason}",
                                     model=name, skipped=len(left_out), rows=len(rows), line=left_out[0].item["line"],
                                     reason=left_out[0].skipped))
-        answers.write([line_of(row, [], model) for row in left_out])
+        answers.write([asking.line(row, []) for row in left_out])
     control.skip(len(rows) - len(asks), 0.0)
     for batch in batches(asks, model, job.request.get("batch_size")):
         work = share * sum(row.length for row in batch)
@@ -367,7 +369,7 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
                 report()
 
         replies = run_rows(batch, model, gate)
-        lines = [line_of(row, reply, model) for row, reply in zip(batch, replies, strict=True)]
+        lines = [asking.line(row, reply) for row, reply in zip(batch, replies, strict=True)]
         answers.write(lines)
         if live:
             _report_lines(job, name, batch, [line["answer"] for line in lines], shown, done=True)

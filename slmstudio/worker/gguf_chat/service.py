@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from slmstudio.core.chat import conversation, reply, sampling
+from slmstudio.core.chat import assistant, conversation, reply, sampling
+from slmstudio.core.chat.assistant import Assistant
 from slmstudio.core.chat.placement import Placement, Wish
 from slmstudio.core.chat.sampling import TAIL, Sampling, ends_in_loop
 from slmstudio.core.errors import UserError
@@ -122,6 +123,7 @@ class ChatService:
         self._emit, self._make = emit, load
         self.model: Model | None = None
         self._adapter: ChatAdapter | None = None
+        self._assistant: Assistant | None = None
         self._on_card = False
         self._current: Any = None
         self._stopped: set[Any] = set()
@@ -130,16 +132,17 @@ class ChatService:
                           "unload": self._unload_loudly, "adapter": self._set_adapter}
 
     def handle(self, message: dict[str, Any]) -> None:
-        """load {path, context_length, device, gpu_layers, cache_type, flash_attention, batch} → placed*, loaded;
-        unload → unloaded;
+        """load {path, assistant, context_length, device, gpu_layers, cache_type, flash_attention, batch} → placed*,
+        loaded; unload → unloaded;
         generate {id, messages, completion, and the fields of Sampling} → token*, done, whose reason is "stop",
         "stop_string", "length", "stopped" by the user, or "repeated": the answer was stopped in a loop;
         count {messages, max_tokens, completion, documents} → count: of each document, the text of which isn't among the
         messages, {of: its characters, read: those that fit beside the last message, tokens, left_out: tokens};
         adapter {path, scale} → adapter: a GGUF LoRA on the model, at a strength from 0 to 2; path null takes it off.
 
-        What a "load" leaves out is chosen by free memory. `completion` continues the messages' bare text, for a model
-        without a chat template.
+        `assistant` is a folder with what is shown with each question (`core.chat.assistant`); by default, the run's
+        that the model is of. What else a "load" leaves out is chosen by free memory. `completion` continues the
+        messages' bare text, for a model without a chat template.
 
         Raises:
             UserError: the model can't be loaded, or the conversation not be answered.
@@ -160,6 +163,7 @@ class ChatService:
     def _load(self, message: dict[str, Any]) -> None:
         self._unload()
         started = time.monotonic()
+        self._assistant = assistant.of_model(Path(message.get("assistant") or message["path"]))
         found = self._make(message)
         self.model, self._adapter = found.model, found.adapter
         self._on_card = found.placement.layers > 0
@@ -197,7 +201,7 @@ class ChatService:
         completion = bool(message.get("completion"))
         whole = len(_encode(model, messages, completion))
         try:
-            prompt, dropped = _fit(model, messages, message.get("max_tokens"), completion)
+            prompt, dropped = self._fit(model, messages, message.get("max_tokens"), completion)
             fitted: int | None = len(prompt)
         except UserError:
             fitted, dropped = None, 0  # not even the last message fits, which the answer will say
@@ -218,7 +222,7 @@ class ChatService:
 
     def _answer(self, model: Model, message: dict[str, Any], settings: Sampling) -> None:
         started = time.monotonic()
-        prompt, dropped = _fit(model, message["messages"], settings.max_tokens, bool(message.get("completion")))
+        prompt, dropped = self._fit(model, message["messages"], settings.max_tokens, bool(message.get("completion")))
         room = model.context_length - len(prompt)
         out = _Outlet(lambda text: self._emit("token", id=self._current, text=text), settings.stop,
                       model.vocab.is_sentencepiece)
@@ -256,6 +260,21 @@ class ChatService:
                    prompt_tokens_per_second=round((len(prompt) - cached) / read, 1) if read > 0 else None,
                    tokens_per_second=round((count - 1) / spent, 1) if count > 1 and spent > 0 else None,
                    context_length=model.context_length, dropped_messages=dropped)
+
+    def _fit(self, model: Model, messages: list[dict[str, Any]], max_tokens: int | None,
+             completion: bool) -> tuple[list[int], int]:
+        """As `_fit`, with what was kept to be shown with each question, as far as the conversation leaves room."""
+        if self._assistant is None or completion or model.vocab.template is None:
+            return _fit(model, messages, max_tokens, completion)
+        takes_system = model.vocab.template.takes_system()
+        messages = self._assistant.with_system(messages, takes_system)
+        prompt, dropped = _fit(model, messages, max_tokens, False)
+        if (rows := self._assistant.rows) is None:
+            return prompt, dropped
+        system = [message for message in messages[:1] if message["role"] == "system"]
+        asked = rows.ask([*system, *messages[len(system) + dropped:]], lambda made: len(_encode(model, made, False)),
+                         _prompt_room(model, max_tokens), takes_system)
+        return _encode(model, asked.messages, False), dropped
 
     def _is_stopped(self) -> bool:
         return self._closing or self._current in self._stopped

@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from slmstudio.core.chat.assistant import Assistant
 from slmstudio.core.errors import UserError
 from slmstudio.worker.gguf_chat.generation import End, Generation, Piece
 from slmstudio.worker.serve.engine import Engine, TooManyRequests
@@ -154,6 +155,8 @@ class ChatForm(Form):
 
 BYTES_PER_TOKEN = 64
 """No prompt needs more bytes for a token of it than this, markup included."""
+RESERVED = 512
+"""Tokens that rows to look up leave for an answer, where a client doesn't say how long it may be."""
 MIN_BODY, MAX_BODY = 2**18, 2**24
 DRAINED = 2**26
 """This much of a body that is too large is read and thrown away, so that the client hears why it was refused."""
@@ -183,10 +186,15 @@ class Status:
 
 @dataclass
 class Api:
-    """The endpoints."""
+    """The endpoints.
+
+    Attributes:
+        assistant: what is shown with each question of a chat, if the user has kept something.
+    """
 
     engine: Engine
     name: str
+    assistant: Assistant | None = None
     status: Status = field(default_factory=Status)
     created: int = field(default_factory=lambda: int(time.time()))
     _watchers: set[asyncio.Task[None]] = field(default_factory=set)
@@ -264,7 +272,12 @@ class Api:
             raise Refused(400, "The model has no chat template. Use /v1/completions, or an instruct model.",
                           "no_chat_template")
         try:
-            return self.engine.vocab.prompt([message.plain() for message in wanted.messages])
+            messages, vocab = [message.plain() for message in wanted.messages], self.engine.vocab
+            if self.assistant is None:
+                return vocab.prompt(messages)
+            room = self.engine.context_length - min(wanted.limit() or RESERVED, self.engine.context_length // 2)
+            return vocab.prompt(self.assistant.ask(messages, lambda made: len(vocab.prompt(made)), room,
+                                                   template.takes_system()))
         except UserError as error:
             raise Refused(400, str(error), "chat_template_refused", "messages") from error
 

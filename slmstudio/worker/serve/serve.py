@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from slmstudio.core import serving
+from slmstudio.core.chat import assistant
 from slmstudio.core.chat.placement import Wish, cache_bytes, read_shape
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -223,8 +224,9 @@ KEEP_ALIVE_SECONDS = 30
 
 
 class ServeService:
-    """start {path, key, host, port, allow_network, context_length, parallel, device, gpu_layers} → serving, then status
-    whenever it is different; stop → stopped. One process serves once: it listens before it is locked (`listening`)."""
+    """start {path, assistant, key, host, port, allow_network, context_length, parallel, device, gpu_layers} → serving,
+    then status whenever it is different; stop → stopped. One process serves once: it listens before it is locked
+    (`listening`)."""
 
     def __init__(self, emit: Callable[..., None]):
         self._emit = emit
@@ -259,6 +261,8 @@ class ServeService:
         host, path, key = message.get("host") or serving.LOOPBACK, Path(message["path"]), message["key"]
         try:
             facts = read_sound_gguf(path)
+            kept = assistant.of_model(Path(message.get("assistant") or path))
+            _ = kept and kept.rows  # what is wrong with them is told now, and not to the first client
             wanted = message.get("context_length") or DEFAULT_CONTEXT
             length = min(wanted, facts.context_length or wanted)
             slots = message.get("parallel") or _slots(cache_bytes(read_shape(path), length))
@@ -269,7 +273,7 @@ class ServeService:
             listener.close()
             raise
         self._engine = engine
-        api = Api(engine, path.stem)
+        api = Api(engine, path.stem, kept)
         self._server = server = _Server(api, key, host, listener, self._emit)
         self._thread = threading.Thread(target=server.run, name="http", daemon=True)
         self._thread.start()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from slmstudio.core import llama
-from slmstudio.core.chat import partners
+from slmstudio.core.chat import assistant, partners
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import library
 from slmstudio.core.run import folder
@@ -71,3 +72,25 @@ def test_the_server_takes_a_file_or_the_newest_export(run: Path, tmp_path: Path)
         os.utime(run / folder.EXPORTS / name, (seconds, seconds))
     newest = run / folder.EXPORTS / "helpdesk-Q8_0.gguf"
     assert partners.file_to_serve("helpdesk") == partners.file_to_serve(str(newest)) == newest
+
+
+def test_a_kept_rival_of_the_base_answers_instead_of_an_export(run: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(llama, "trouble", lambda: None)
+    (run / folder.ADAPTER).mkdir()
+    (run / folder.EXPORTS).mkdir()
+    export = run / folder.EXPORTS / "helpdesk-Q8_0.gguf"
+    export.write_bytes(b"GGUF")
+    base = tmp_path / "base"
+    base.mkdir()
+    kept = {"rival": "prompt", "system": "Be brief.", "context": None, "model": {"model": str(base)}}
+    (run / assistant.ASSISTANT).write_text(json.dumps(kept))
+    assert partners.of_text("helpdesk") == [run] and assistant.of_model(export) is None
+    assert partners.assistant_of("helpdesk").load_options() == {"assistant": str(run), "model": str(base)}
+    with pytest.raises(UserError, match="The base model base can't be served"):
+        partners.file_to_serve("helpdesk")
+    (base / "base.gguf").write_bytes(b"GGUF")
+    assert partners.file_to_serve("helpdesk") == base / "base.gguf"
+
+    (run / assistant.ASSISTANT).write_text(json.dumps({**kept, "rival": "tuned_retrieval", "model": None}))
+    assert partners.of_text("helpdesk") == [export] and assistant.of_model(export).rival == "tuned_retrieval"
+    assert partners.file_to_serve("helpdesk") == export

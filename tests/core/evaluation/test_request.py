@@ -10,20 +10,22 @@ from pathlib import Path
 
 import pytest
 from support import model_files
+from support.held_out_rows import asked
 from support.kept import keep
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import split
 from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.record import GROUP as split_group
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import request
+from slmstudio.core.evaluation import request, rival_models, without_training
 from slmstudio.core.evaluation.comparability import is_own
 from slmstudio.core.evaluation.request import learned, learned_rows, model_at, precision_of
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import run_rows
+from slmstudio.core.run.rows import run_rows, saving_rows
 
 ROWS = [{"question": f"What is question {n}?", "answer": f"It is {n}.\n#### {n}", "subject": "odd" if n % 2 else "even"}
         for n in range(40)]
@@ -396,3 +398,56 @@ def test_the_precision_is_that_of_the_checkpoints_on_a_gpu(tmp_path, monkeypatch
     assert precision_of([{"model": str(tmp_path / "none")}, {"model": None}], new) == "bf16"
     monkeypatch.setattr(request, "FP16_OVERFLOWS", {"llama"})
     assert precision_of([model], new) == "bf16" and precision_of([model], old) == "fp32"
+
+
+def test_rivals_are_the_same_models_asked_in_other_ways(run):
+    asked = request.propose(run(), rivals=rival_models.NAMES, system="Be brief.")
+    base, tuned, prompt, examples, retrieval, tuned_retrieval = asked["models"]
+    context = {"kind": "retrieval", "k": 4, "rows": rival_models.ROWS}
+    assert prompt == {**base, "name": "prompt", "system": "Be brief."}
+    assert examples["context"] == {"kind": "examples", "k": 8, "rows": rival_models.ROWS}
+    assert retrieval == {**base, "name": "retrieval", "system": "Be brief.", "context": context}
+    assert tuned_retrieval == {**tuned, "name": "tuned_retrieval", "context": context}
+    with pytest.raises(UserError, match="no rival called “magic”"):
+        request.propose(run(), rivals=["magic"])
+
+
+@pytest.mark.parametrize(("more", "found"), [
+    ({"system": 7}, "prompt: the system prompt must be text."),
+    ({"context": {"kind": "magic", "k": 3, "rows": "rows.jsonl"}}, "prompt: its context must have a kind"),
+    ({"context": {"kind": "examples", "k": 0, "rows": "rows.jsonl"}}, "prompt: k: 0 isn't allowed"),
+    ({"context": {"kind": "examples", "k": 1, "rows": "/nowhere/rows.jsonl"}}, "prompt: /nowhere/rows.jsonl doesn't"),
+])
+def test_what_a_model_is_shown_is_checked(run, more, found):
+    asked = request.propose(run(), rivals=["prompt"], system="")
+    asked["models"][-1].update(more)
+    assert [each.startswith(found) for each in problems(asked)] == [True]
+
+
+@pytest.mark.parametrize(("rows", "found"), [
+    ([("Is it open?", "Yes."), ("Is it far?", "No.")] * 3, "Answer the question. Answer with one of these, and nothing "
+                                                           "else: No., Yes.. Answer in the language of the question."),
+    ([(f"What is the number {n}?", f'{{"number": {n}}}') for n in range(20)], "with these keys: number."),
+    ([(f"What is the word for {n}?", f"संख्या {n} का शब्द यह है") for n in range(20)],
+     "Answer the question. Answer briefly, in about 6 words. Answer in Hindi."),
+])
+def test_a_proposed_system_prompt_says_what_answers_look_like(rows, found):
+    records = [asked(*row) for row in rows]
+    assert rival_models.proposed_system(records).find(found) >= 0
+    own = [asked(*row, system="You are a clerk.") for row in rows]
+    assert rival_models.proposed_system(own).startswith("You are a clerk. Answer")
+
+
+def test_a_trial_asks_the_rows_that_a_run_holds_out(tmp_path, studio_home):
+    model = model_files.write_model(tmp_path / "model", {"max_position_embeddings": 512})
+    file = tmp_path / "rows.jsonl"
+    rows = [{"question": f"What is question {n}?", "answer": f"It is {n}.", split_group: str(n // 3)}
+            for n in range(60)]
+    file.write_text(lines(rows))
+    trial = without_training.propose_trial(file, model, rows=4)
+    assert [each["name"] for each in trial["models"]] == ["base", "prompt", "retrieval"] and trial["limit"] == 4
+    own = saving_rows.read(RunConfig(name="x", model=str(model), train_file=str(file)))
+    asked_rows = {item.question for item in read_test_set(trial["test"]).items}
+    assert asked_rows == {record.messages[0]["content"] for record in own.evaluation}
+    assert {each.line for each in learned_rows(trial)[0]} == {each.line for each in own.train}
+    assert request.create(trial).folder.is_dir()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support import scored_jobs
 
-from slmstudio.core.evaluation import rivals
+from slmstudio.core.chat import assistant
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import rival_models, rivals
 from slmstudio.core.evaluation.scoring import read_scores, score
 
 TOKENS = {"base": 40, "prompt": 60, "examples": 900, "retrieval": 500, "tuned": 40, "tuned_retrieval": 500}
@@ -91,3 +95,29 @@ def test_rivals_do_not_make_the_tuned_model_harder_to_prove(tmp_path):
     beside = score(folder_of(tmp_path / "beside", 41, {"base": .3, "tuned": .6, "prompt": .4, "examples": .5}))
     assert beside["comparisons"] == alone["comparisons"]
     assert "rivals" not in alone
+
+
+def test_the_rival_of_the_last_evaluation_is_kept_with_its_rows(tmp_path):
+    run = tmp_path / "run"
+    for name in ("evaluate-1", "evaluate-2"):
+        folder = folder_of(run / "jobs" / name, 31, {"base": .1, "tuned": .8, "examples": .3})
+        (folder / rival_models.ROWS).write_text(name)
+        score(folder)
+    models = rival_models.added([{"name": "base", "model": "/base"}, {"name": "tuned", "model": "/tuned"}],
+                                ["examples", "tuned_retrieval"], "Be brief.")
+    (folder / "request.json").write_text(json.dumps({"kind": "evaluate", "models": models}))
+    assert rivals.newest(run, "examples") == folder
+    with pytest.raises(UserError, match="No evaluation of run has asked “retrieval”"):
+        rivals.newest(run, "retrieval")
+
+    rivals.keep(run, folder, "examples")
+    found = assistant.read(run)
+    assert (found.rival, found.system, found.context["k"], found.model) == (
+        "examples", "Be brief.", 8, {"model": "/base"})
+    assert (run / assistant.ASSISTANT_ROWS).read_text() == "evaluate-2"
+    rivals.keep(run, folder, "tuned_retrieval")
+    assert assistant.read(run).model is None
+    rivals.keep(run, None, "tuned")
+    assert assistant.read(run) is None and not (run / assistant.ASSISTANT_ROWS).exists()
+    with pytest.raises(UserError, match="no model called “magic”"):
+        rivals.keep(run, folder, "magic")
