@@ -133,7 +133,8 @@ class RivalsView(QWidget):
         self.use = SecondaryButton(tr("Use it in Chat"), kind="small", name="rivals_use",
                                    clicked=lambda: self.chat_wanted.emit(self.marked()))
         self._names: list[str] = []
-        column_in(self, row_of(text_label(tr("Is tuning worth it?"), "section"), self.meaning, STRETCH, self.use,
+        self.title = text_label("", "section")
+        column_in(self, row_of(self.title, self.meaning, STRETCH, self.use,
                                spacing=theme.SPACE_XS), self.sentence, self.table)
         self.hide()
 
@@ -144,6 +145,8 @@ class RivalsView(QWidget):
         self.setVisible(bool(lines))
         if not lines:
             return
+        self.title.setText(tr("What training has to beat") if found.get("case") == UNTRAINED else
+                           tr("Is tuning worth it?"))
         self.sentence.setText(str(found.get("sentence") or ""))
         self._names = [str(each.get("name")) for each in lines]
         self.table.show_rows(*rival_rows(found))
