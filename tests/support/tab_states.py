@@ -113,6 +113,28 @@ def _released(stage: Stage) -> None:
     stage.wait(lambda: stage.page("data").queue.reading is None)
 
 
+def _trial(stage: Stage) -> None:
+    card = stage.page("data").workspace().desk.trial
+    stage.session.set_model(facts.read_model(stage.model))
+    card.open.click()
+    stage.wait(lambda: card.start.isEnabled())
+
+
+def _trying(stage: Stage) -> None:
+    card = stage.page("data").workspace().desk.trial
+    os.environ["FAKE_WORKER"] = "start load wait:resume finish"
+    card.start.click()
+    stage.wait(lambda: card.running.followed.history.phases)
+    stage.jobs.append(card.running.followed.job)
+
+
+def _tried(stage: Stage) -> None:
+    card = stage.page("data").workspace().desk.trial
+    evaluated_runs.answer(stage.jobs[-1].folder, ("base", "prompt", "retrieval"), evaluated_runs.items(30), "0" * 64)
+    stage.jobs[-1].send("resume")
+    stage.wait(card.result.isVisible)
+
+
 def _fetching(stage: Stage) -> None:
     """The first model of the list arrives."""
     page = stage.page("model")
@@ -284,7 +306,7 @@ def _unloaded(stage: Stage) -> None:
 STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "data": {"empty": lambda stage: stage.page("data"),
              "working": lambda stage: _read(stage, stage.rows, hold=True),
-             "done": _released,
+             "done": _released, "trial": _trial, "trying": _trying, "tried": _tried,
              "failed": lambda stage: _read(stage, stage.scratch / "moved away.jsonl")},
     "model": {"empty": lambda stage: stage.wait(stage.page("model").entries), "working": _fetching, "done": _chosen,
               "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},

@@ -86,7 +86,7 @@ class ChatPane(QFrame):
         self.lane = Lane("")
         self.state = "empty"
         self.context_length = 0
-        self.completion = self._masked = self._is_kept = False
+        self.completion = self._masked = False
         self.placement: dict[str, Any] = {}
         self.device_options: Callable[[], dict[str, Any]] = dict
         self.adapter: Path | None = None
@@ -147,12 +147,11 @@ class ChatPane(QFrame):
 
     def _show_kept(self, kept: Assistant | None) -> None:
         """Say that it answers as one of an evaluation did, with its prompt and rows."""
-        self._is_kept = kept is not None
-        self.kept.setVisible(self._is_kept and not self._masked)
-        if kept is not None:
-            self.kept.set(model_label(kept.rival), tooltip=tr(
-                "Answers as “{model}” did in the evaluation, with its prompt and the rows that it was shown. Another "
-                "one can be chosen in Results.", model=model_label(kept.rival)))
+        name = model_label(kept.rival) if kept is not None else ""
+        self.kept.set(name, tooltip=tr(
+            "Answers as “{model}” did in the evaluation, with its prompt and the rows that it was shown. Another one "
+            "can be chosen in Results.", model=name))
+        self.kept.setVisible(bool(name) and not self._masked)
 
     def reload(self) -> None:
         """Load the same model again."""
@@ -180,7 +179,7 @@ class ChatPane(QFrame):
         """Hide what would tell which model this is: its name and its speed."""
         self._masked = on
         self.line.setVisible(not on)
-        self.kept.setVisible(self._is_kept and not on)
+        self.kept.setVisible(bool(self.kept.text()) and not on)
         if not self.is_at_work():
             self._show_messages()
             self.show_turn("")

@@ -339,7 +339,7 @@ class RowTools(QObject):
             self._back()
         else:
             self.pages.setCurrentWidget(self.trial)
-            self.trial.show_choices()
+            self.trial.offer()
 
     def _put(self, old: Dataset, new: Dataset) -> None:
         if self._entry is not None and self._entry.dataset is old:

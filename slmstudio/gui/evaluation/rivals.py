@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QPlainTextEdit, QWidget
 
 from slmstudio.core import units
@@ -59,7 +59,7 @@ class RivalBoxes(QWidget):
         for row, (name, (label, tip)) in enumerate(OFFERED.items()):
             box = self.boxes[name] = named(QCheckBox(tr(label)), f"rival_{name}", tip=plain_tip(tr(tip)))
             box.toggled.connect(self._show_state)
-            grid.addWidget(box, row, 0)
+            grid.addWidget(box, row, 0, Qt.AlignmentFlag.AlignLeft)
             grid.addWidget(self.times[name], row, 1)
         self._title = text_label(tr("System prompt of the base model"), "small")
         self.system = named(QPlainTextEdit(), "rivals_system", tr("System prompt of the base model"),
@@ -136,6 +136,7 @@ class RivalsView(QWidget):
         self.title = text_label("", "section")
         column_in(self, row_of(self.title, self.meaning, STRETCH, self.use,
                                spacing=theme.SPACE_XS), self.sentence, self.table)
+        self._show_button()
         self.hide()
 
     def show_scores(self, scores: Mapping[str, Any] | None) -> None:
@@ -187,6 +188,14 @@ def rival_rows(rivals: Mapping[str, Any]) -> tuple[list[str], list[list[Figure]]
                      score_figure(metric, score, name == best), _lead(metric, compared.get(name)), _cost(line)])
     lead = tr("Ahead of base by") if is_trial else tr("Tuned ahead by")
     return ["", metric_label(metric), lead, tr("Each answer")], rows
+
+
+def best_score(scores: Mapping[str, Any]) -> str:
+    """The best that rivals reached, with its unit; "" without any."""
+    found = an_object(scores.get("rivals"))
+    best = next((each for each in objects(found.get("table")) if each.get("name") == found.get("best")), None)
+    metric = str(found.get("metric"))
+    return f"{figure(metric, number(best, 'value'))} {metric_label(metric)}" if best is not None else ""
 
 
 def _lead(metric: str, comparison: Mapping[str, Any] | None) -> Figure:

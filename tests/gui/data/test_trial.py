@@ -7,6 +7,8 @@ from support import evaluated_runs
 from support.data_window import open_files, press
 from support.window import settle
 
+from slmstudio.core.evaluation import rivals
+from slmstudio.core.evaluation.scoring import read_scores
 from slmstudio.core.evaluation.without_training import ROWS
 from slmstudio.core.model.facts import read_model
 
@@ -29,33 +31,33 @@ def card(qtbot, session, tab, file, tiny_model):
     found = tab.workspace().desk.trial
     qtbot.waitUntil(lambda: found.isVisible() and found.start.isEnabled(), timeout=60_000)
     yield found
-    if found.followed.thread is not None:
-        found.followed.thread.end_now()
-        found.followed.thread.wait()
+    if found.running.followed.thread is not None:
+        found.running.followed.thread.end_now()
+        found.running.followed.thread.wait()
 
 
 def begin(qtbot, tab, card) -> None:
     press(qtbot, tab, "trial_start")
-    qtbot.waitUntil(lambda: card.followed.is_running() and card.followed.history.phase == "starting", timeout=60_000)
+    qtbot.waitUntil(lambda: card.running.followed.is_running() and card.running.followed.history.phase == "starting", timeout=60_000)
 
 
 def test_a_model_is_tried_and_what_it_reached_is_there_when_the_rows_are_opened_again(
         qtbot, session, tab, new_tab, card, file, tiny_model, play, unexplained, wanted_pages):
-    assert card.model.currentData().place == str(tiny_model) and card.estimate.text().startswith("90 answers: ")
+    assert card.model.currentData()[0] == str(tiny_model) and card.estimate.text().startswith("90 answers: ")
     assert unexplained(tab.workspace().split) == unexplained(card) == []
     play("start wait:resume finish")
     begin(qtbot, tab, card)
-    job = card.followed.job
+    job = card.running.followed.job
     request = job.request()
     assert [each["name"] for each in request["models"]] == NAMES and (request["limit"], ROWS) == (30, 30)
-    assert card.strip.isVisible() and not card.start.isEnabled() and session.job.name.startswith("Trying forms")
+    assert card.running.strip.isVisible() and not card.start.isEnabled() and session.job.name == "Evaluating forms"
     evaluated_runs.answer(job.folder, NAMES, evaluated_runs.items(ROWS), "0" * 64)
-    card.followed.send("resume")
+    card.running.followed.send("resume")
     qtbot.waitUntil(card.result.isVisible, timeout=60_000)
-    assert card.result.marked() == "retrieval" and not card.strip.isVisible()
+    assert card.result.marked() == "retrieval" and not card.running.strip.isVisible()
     told = card.open.text()
     assert told.startswith("Without training: ") and told.endswith(" chrF++")
-    assert not card.result.sentence.text() or "Training has to beat that" in card.result.sentence.text()
+    assert card.result.sentence.text() == rivals.sentence(read_scores(job.folder))
     (job.folder / "context-rows.jsonl").write_text('{"messages": []}\n')
     press(qtbot, tab, "rivals_use")
     qtbot.waitUntil(lambda: ("chat", "open_models", ([job.folder],)) in wanted_pages)
@@ -71,11 +73,11 @@ def test_a_model_is_tried_and_what_it_reached_is_there_when_the_rows_are_opened_
 def test_a_trial_can_be_cancelled_and_says_why_it_failed(qtbot, tab, card, play):
     play("start wait:cancel cancelled")
     begin(qtbot, tab, card)
-    press(qtbot, tab, "trial_cancel")
-    qtbot.waitUntil(lambda: not card.followed.is_running() and card.start.isEnabled(), timeout=60_000)
-    assert not card.banner.isVisible() and card.result.isHidden()
+    press(qtbot, tab, "evaluation_cancel")
+    qtbot.waitUntil(lambda: not card.running.followed.is_running() and card.start.isEnabled(), timeout=60_000)
+    assert not card.running.banner.isVisible() and card.result.isHidden()
     play("start load error")
     press(qtbot, tab, "trial_start")
-    qtbot.waitUntil(card.banner.isVisible, timeout=60_000)
+    qtbot.waitUntil(card.running.banner.isVisible, timeout=60_000)
     settle()
     assert card.result.isHidden() and card.open.text() == "Try without training first"
