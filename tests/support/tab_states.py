@@ -108,6 +108,11 @@ def _read(stage: Stage, path: Path, hold: bool = False) -> None:
         stage.wait(lambda: data.queue.reading is None)
 
 
+def _not_read(stage: Stage) -> None:
+    stage.page("data").workspace().desk.trial.closed.emit()
+    _read(stage, stage.scratch / "moved away.jsonl")
+
+
 def _released(stage: Stage) -> None:
     stage.release()
     stage.wait(lambda: stage.page("data").queue.reading is None)
@@ -122,17 +127,15 @@ def _trial(stage: Stage) -> None:
 
 def _trying(stage: Stage) -> None:
     card = stage.page("data").workspace().desk.trial
-    os.environ["FAKE_WORKER"] = "start load wait:resume finish"
+    os.environ["FAKE_WORKER"] = "start load wait:resume answers"
     card.start.click()
     stage.wait(lambda: card.running.followed.history.phases)
     stage.jobs.append(card.running.followed.job)
 
 
 def _tried(stage: Stage) -> None:
-    card = stage.page("data").workspace().desk.trial
-    evaluated_runs.answer(stage.jobs[-1].folder, ("base", "prompt", "retrieval"), evaluated_runs.items(30), "0" * 64)
     stage.jobs[-1].send("resume")
-    stage.wait(card.result.isVisible)
+    stage.wait(stage.page("data").workspace().desk.trial.result.isVisible)
 
 
 def _fetching(stage: Stage) -> None:
@@ -307,7 +310,7 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "data": {"empty": lambda stage: stage.page("data"),
              "working": lambda stage: _read(stage, stage.rows, hold=True),
              "done": _released, "trial": _trial, "trying": _trying, "tried": _tried,
-             "failed": lambda stage: _read(stage, stage.scratch / "moved away.jsonl")},
+             "failed": _not_read},
     "model": {"empty": lambda stage: stage.wait(stage.page("model").entries), "working": _fetching, "done": _chosen,
               "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},
     "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "starting": _starting,

@@ -10,14 +10,15 @@ from PySide6.QtCore import Signal
 from slmstudio.core.data import layouts
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
-from slmstudio.gui.common.widgets.areas import Card
+from slmstudio.gui.common.widgets.areas import Card, ScrolledIfNeeded
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill, row_of
 from slmstudio.gui.evaluation.rivals import RivalsView, best_score
 from slmstudio.gui.evaluation.running import EvaluationRun
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.gui.data.recent import DataEntry
+
+LEAST_HEIGHT = 120
+"""Pixels of the card's page before it scrolls."""
 
 
 class TrialCard(Card):
@@ -64,8 +68,9 @@ class TrialCard(Card):
                            "muted", wrap=True)
         close = SecondaryButton(tr("Close"), tr("Go back to the rows (Esc)."), name="trial_close", clicked=self.closed)
         add_key(self, "Escape", self.closed.emit, inside=True)
-        fill(self.body, words, row_of(text_label(tr("Model"), "small"), (self.model, 1), self.start), self.estimate,
-             self.running, self.result, STRETCH, row_of(STRETCH, close))
+        page = column_widget(words, row_of(text_label(tr("Model"), "small"), (self.model, 1), self.start),
+                             self.estimate, self.running, self.result, spacing=theme.SPACE_M)
+        fill(self.body, ScrolledIfNeeded(page, LEAST_HEIGHT), STRETCH, row_of(STRETCH, close))
         session.job_changed.connect(self._show_state)
         session.model_changed.connect(self.offer)
         self._show_result(None)
@@ -114,6 +119,7 @@ class TrialCard(Card):
         choice, at_work = self.model.currentData(), self.running.is_running()
         busy = self._session.job is not None and not at_work
         self.open.setEnabled(self._entry is not None and layouts.kind(self._entry.dataset.layout) != "text")
+        self.result.setVisible(self._shown is not None and not at_work)  # how far it is takes its place
         self.model.setEnabled(choice is not None and not at_work)
         self.start.setEnabled(choice is not None and not (at_work or busy or is_busy(self)))
         self.start.setText(tr("Try again") if self._shown is not None else tr("Try it"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support import evaluated_runs
 from support.data_window import open_files, press
 from support.window import settle
 
@@ -38,20 +37,20 @@ def card(qtbot, session, tab, file, tiny_model):
 
 def begin(qtbot, tab, card) -> None:
     press(qtbot, tab, "trial_start")
-    qtbot.waitUntil(lambda: card.running.followed.is_running() and card.running.followed.history.phase == "starting", timeout=60_000)
+    followed = card.running.followed
+    qtbot.waitUntil(lambda: followed.is_running() and followed.history.phase == "starting", timeout=60_000)
 
 
 def test_a_model_is_tried_and_what_it_reached_is_there_when_the_rows_are_opened_again(
         qtbot, session, tab, new_tab, card, file, tiny_model, play, unexplained, wanted_pages):
     assert card.model.currentData()[0] == str(tiny_model) and card.estimate.text().startswith("90 answers: ")
     assert unexplained(tab.workspace().split) == unexplained(card) == []
-    play("start wait:resume finish")
+    play("start wait:resume answers")
     begin(qtbot, tab, card)
     job = card.running.followed.job
     request = job.request()
     assert [each["name"] for each in request["models"]] == NAMES and (request["limit"], ROWS) == (30, 30)
     assert card.running.strip.isVisible() and not card.start.isEnabled() and session.job.name == "Evaluating forms"
-    evaluated_runs.answer(job.folder, NAMES, evaluated_runs.items(ROWS), "0" * 64)
     card.running.followed.send("resume")
     qtbot.waitUntil(card.result.isVisible, timeout=60_000)
     assert card.result.marked() == "retrieval" and not card.running.strip.isVisible()
