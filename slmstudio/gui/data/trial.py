@@ -19,7 +19,7 @@ from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill, row_of
-from slmstudio.gui.evaluation.rivals import RivalsView, best_score
+from slmstudio.gui.evaluation.rivals import RivalsView
 from slmstudio.gui.evaluation.running import EvaluationRun
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class TrialCard(Card):
                            tr("The model to ask: the one that you chose, or the one that suits your rows best."))
         self.model.keep_narrow(22)
         self.model.currentIndexChanged.connect(self._show_state)
-        self.start = SecondaryButton(tooltip=tr("Let this model answer held-out rows in each of these ways."),
+        self.start = SecondaryButton(tr("Try it"), tr("Let this model answer held-out rows in each of these ways."),
                                      name="trial_start", clicked=self.begin)
         self.estimate = text_label("", "small", wrap=True, name="trial_estimate")
         self.running = EvaluationRun(session, "trial")
@@ -108,7 +108,7 @@ class TrialCard(Card):
         """Show the scores of a trial, here and on the button that opens this; None if there is none."""
         self._shown, scores = found if found is not None else (None, {})
         self.result.show_scores(scores)
-        score = best_score(scores)
+        score = self.result.best
         self.open.setText(tr("Without training: {score}", score=score) if score else tr("Try without training first"))
         self.open.setToolTip(plain_tip(self.result.sentence.text() if score else tr(
             "Ask a model about rows that are held out, as it is, with a prompt and with your rows looked up. It takes "
@@ -122,7 +122,6 @@ class TrialCard(Card):
         self.result.setVisible(self._shown is not None and not at_work)  # how far it is takes its place
         self.model.setEnabled(choice is not None and not at_work)
         self.start.setEnabled(choice is not None and not (at_work or busy or is_busy(self)))
-        self.start.setText(tr("Try again") if self._shown is not None else tr("Try it"))
         self.estimate.setText(
             tr("Something else is running. This can start when it is done.") if busy else choice[1] if choice else
             tr("Looking at the models on this machine…") if self._choosing.is_busy() else

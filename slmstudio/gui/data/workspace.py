@@ -177,7 +177,7 @@ class DataWorkspace(QWidget):
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
         self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset, and continue with the model."),
                                  name="data_use", clicked=self._use)
-        fill(self.split.body, row_of(STRETCH, self.desk.trial.open), row_of(STRETCH, self.use, spacing=None))
+        fill(self.split.body, self.desk.trial.open, row_of(STRETCH, self.use, spacing=None))
         column_in(side, (self.desk.health, 1), self.split, spacing=theme.CARD_GAP)
         return side
 

@@ -117,6 +117,9 @@ class RivalBoxes(QWidget):
 class RivalsView(QWidget):
     """The sentence, the table, and a button that lets Chat answer as the marked one did.
 
+    Attributes:
+        best: the highest score, with its unit; "" without any.
+
     Signals:
         chat_wanted(str): the user wants to talk to this one; it is named as in the scores.
     """
@@ -144,16 +147,19 @@ class RivalsView(QWidget):
         found = an_object((scores or {}).get("rivals"))
         lines = objects(found.get("table"))
         self.setVisible(bool(lines))
+        self.best = ""
         if not lines:
             return
         self.title.setText(tr("What training has to beat") if found.get("case") == UNTRAINED else
                            tr("Is tuning worth it?"))
         self.sentence.setText(str(found.get("sentence") or ""))
         self._names = [str(each.get("name")) for each in lines]
-        self.table.show_rows(*rival_rows(found))
-        best = str(found.get("best") or "")
-        self.use.setVisible(best in self._names)
-        self.table.selectRow(self._names.index(best)) if best in self._names else self.table.clearSelection()
+        headers, rows = rival_rows(found)
+        self.table.show_rows(headers, rows)
+        row = self._names.index(found["best"]) if found.get("best") in self._names else -1
+        self.best = f"{rows[row][1].text} {headers[1]}" if row >= 0 else ""
+        self.use.setVisible(row >= 0)
+        self.table.selectRow(row)
         self._show_button()
 
     def marked(self) -> str:
@@ -188,14 +194,6 @@ def rival_rows(rivals: Mapping[str, Any]) -> tuple[list[str], list[list[Figure]]
                      score_figure(metric, score, name == best), _lead(metric, compared.get(name)), _cost(line)])
     lead = tr("Ahead of base by") if is_trial else tr("Tuned ahead by")
     return ["", metric_label(metric), lead, tr("Each answer")], rows
-
-
-def best_score(scores: Mapping[str, Any]) -> str:
-    """The best that rivals reached, with its unit; "" without any."""
-    found = an_object(scores.get("rivals"))
-    best = next((each for each in objects(found.get("table")) if each.get("name") == found.get("best")), None)
-    metric = str(found.get("metric"))
-    return f"{figure(metric, number(best, 'value'))} {metric_label(metric)}" if best is not None else ""
 
 
 def _lead(metric: str, comparison: Mapping[str, Any] | None) -> Figure:
