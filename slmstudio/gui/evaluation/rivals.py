@@ -135,10 +135,12 @@ class RivalsView(QWidget):
         self.meaning = MeaningButton("interval", "p_value")
         self.use = SecondaryButton(tr("Use it in Chat"), kind="small", name="rivals_use",
                                    clicked=lambda: self.chat_wanted.emit(self.marked()))
+        self._found: dict[str, Any] = {}
         self._names: list[str] = []
+        self.best = ""
         self.title = text_label("", "section")
-        column_in(self, row_of(self.title, self.meaning, STRETCH, self.use,
-                               spacing=theme.SPACE_XS), self.sentence, self.table)
+        column_in(self, row_of(self.title, self.meaning, STRETCH, self.use, spacing=theme.SPACE_XS), self.sentence,
+                  self.table)
         self._show_button()
         self.hide()
 
@@ -147,7 +149,9 @@ class RivalsView(QWidget):
         found = an_object((scores or {}).get("rivals"))
         lines = objects(found.get("table"))
         self.setVisible(bool(lines))
-        self.best = ""
+        if found == self._found:
+            return  # read again and the same: another row may be marked
+        self._found, self.best = found, ""
         if not lines:
             return
         self.title.setText(tr("What training has to beat") if found.get("case") == UNTRAINED else

@@ -55,6 +55,8 @@ def test_the_best_or_another_marked_one_answers_in_chat(qtbot, tab, make_run, wa
     assert rows[1][2] == "" and all(row[2].startswith("▲ +") for row in (rows[0], *rows[2:]))
     assert (rows[3][3], view.table.figures.rows[3][3].detail) == ("912 tokens", "1.4 s · 1.3 GB")
     view.table.selectRow(2)
+    show(qtbot, tab, 1)
+    assert view.marked() == "prompt", "the runs were read again"
     press(qtbot, tab, "rivals_use")
     qtbot.waitUntil(lambda: bool(wanted_pages))
     assert wanted_pages == [("chat", "open_models", ([run],))] and assistant.read(run).rival == "prompt"
