@@ -135,23 +135,19 @@ class ChatPane(QFrame):
         self._thread.failed.connect(self._died)
         self._thread.start()
         self.line.setText(self.name)
-        self._show_kept(None)
+        self.kept.set("")
+        self.kept.hide()
         self._set_state("loading")
         send = partial(self._send_load, self._thread, self._load)
         run_task(self, lambda task: assistant.of_model(path), send, lambda error: send(None))  # the worker says why
 
     def _send_load(self, thread: ChatThread, load: dict[str, Any], kept: Assistant | None) -> None:
         thread.send("load", **load, **(kept.load_options() if kept is not None else {}))
-        if thread is self._thread:
-            self._show_kept(kept)
-
-    def _show_kept(self, kept: Assistant | None) -> None:
-        """Say that it answers as one of an evaluation did, with its prompt and rows."""
-        name = model_label(kept.rival) if kept is not None else ""
-        self.kept.set(name, tooltip=tr(
-            "Answers as “{model}” did in the evaluation, with its prompt and the rows that it was shown. Another one "
-            "can be chosen in Results.", model=name))
-        self.kept.setVisible(bool(name) and not self._masked)
+        if thread is self._thread and kept is not None:
+            self.kept.set(model_label(kept.rival), tooltip=tr(
+                "Answers as “{model}” did in the evaluation, with its prompt and the rows that it was shown. Another "
+                "one can be chosen in Results.", model=model_label(kept.rival)))
+            self.kept.setVisible(not self._masked)
 
     def reload(self) -> None:
         """Load the same model again."""

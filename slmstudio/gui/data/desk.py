@@ -335,8 +335,6 @@ class RowTools(QObject):
     def _open_trial(self) -> None:
         if self._entry is not None and self._entry.changes:
             self.hand.ask_to_write()
-        elif self.pages.currentWidget() is self.trial:
-            self._back()
         else:
             self.pages.setCurrentWidget(self.trial)
             self.trial.offer()

@@ -60,6 +60,7 @@ class TrialCard(Card):
                                      name="trial_start", clicked=self.begin)
         self.estimate = text_label("", "small", wrap=True, name="trial_estimate")
         self.running = EvaluationRun(session, "trial")
+        self.running.followed.begun.connect(self._show_state)
         self.running.ended.connect(self._look_again)
         self.result = RivalsView()
         self.result.chat_wanted.connect(self._chat)
@@ -133,13 +134,9 @@ class TrialCard(Card):
         if entry is None or choice is None or self.running.is_running():
             return
         rows, name = _rows_of(entry), entry.dataset.name
-
-        def follow(job: Job) -> None:
-            self.running.follow(name, job, start_worker=True)
-            self._show_state()
-
         self.running.banner.clear()
-        run_task(self, lambda task: _make(rows, choice[0], task), follow, self.running.show_error)
+        run_task(self, lambda task: _make(rows, choice[0], task),
+                 lambda job: self.running.follow(name, job, start_worker=True), self.running.show_error)
         self._show_state()
 
     def _chat(self, name: str) -> None:
