@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.cli.output import print_json, print_table, say
-from slmstudio.core import units
 from slmstudio.core.i18n import ntr, tr
 
 
@@ -34,20 +33,11 @@ def keep_rival(run: Path | None, evaluation: Path | None, name: str, as_json: bo
     return 0
 
 
-def print_rivals(rivals: dict[str, Any]) -> None:
+def print_rivals(found: dict[str, Any]) -> None:
     """A table of what each reached and cost, and what they come to."""
-    from slmstudio.core.evaluation.scores.metrics import METRICS
-    from slmstudio.core.evaluation.scores.verdicts import score_text
+    from slmstudio.core.evaluation import rivals
 
-    metric = rivals["metric"]
-    lines = [(each["name"], tr("{score} ({low} to {high})", **{
-        name: score_text(metric, each[key]) for name, key in (("score", "value"), ("low", "low"), ("high", "high"))}),
-              *("–" if text is None else text for text in (
-                  each["prompt_tokens"] and f"{each['prompt_tokens']:,.0f}",
-                  each["seconds"] and tr("{seconds:.2f} s", seconds=each["seconds"]),
-                  each["memory_bytes"] and units.format_bytes(each["memory_bytes"])))) for each in rivals["table"]]
+    head, rows = rivals.table(found)
     say()
-    print_table(ntr("Rivals on {n:,} row", "Rivals on {n:,} rows", rivals["rows"]), lines,
-                (tr("Model"), tr(METRICS[metric].label), tr("Tokens read per answer"), tr("Time per answer"),
-                 tr("Memory")))
-    say(rivals["sentence"])
+    print_table(ntr("Rivals on {n:,} row", "Rivals on {n:,} rows", found["rows"]), rows, head)
+    say(found["sentence"])

@@ -174,9 +174,9 @@ class Context:
         while chosen:
             made = self._with(messages, chosen, takes_system)
             if count(made) <= room:
-                break
-            chosen = chosen[1:]  # the least similar one
-        return Asked(self._with(messages, chosen, takes_system) if chosen else list(messages), len(chosen), same)
+                return Asked(made, len(chosen), same)
+            chosen = chosen[1:]  # without the least similar one
+        return Asked(list(messages), 0, same)
 
     def _like(self, question: str, leave_out_same: bool) -> tuple[list[_Entry], int]:
         """The rows, the most similar one last: next to the question."""
@@ -201,10 +201,9 @@ class Context:
     def _is_same(self, question: str, asked: list[str], other: str) -> bool:
         """Whether two questions are the same, or nearly: a few common words differ, and no number."""
         theirs = words(other)
-        if asked == theirs:
-            return True
-        if min(len(question), len(other)) < SHORTEST_NEAR or _numbers(asked) != _numbers(theirs):
-            return False
+        numbers, more = (sorted(word for word in each if word.isdecimal()) for each in (asked, theirs))
+        if asked == theirs or min(len(question), len(other)) < SHORTEST_NEAR or numbers != more:
+            return asked == theirs
         ours, others = set(asked), set(theirs)
         return (self._weight(ours & others) >= NEAR_WORDS * self._weight(ours | others)
                 and differ_little(question, other))
@@ -222,10 +221,6 @@ class Context:
         if takes_system or own:
             return with_system(messages, passage)
         return _before_question(turns, passage, -1)
-
-
-def _numbers(found: list[str]) -> list[str]:
-    return sorted(word for word in found if word.isdecimal())
 
 
 def _entries(lines: Iterable[Mapping[str, Any]], kind: str) -> Iterable[_Entry]:

@@ -22,6 +22,7 @@ from slmstudio.core.evaluation.testset.reader import (
     find_mmlu,
     read_test_set,
 )
+from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
@@ -180,6 +181,9 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     readers = _check_models(request.get("models"), problems)
     test = _check_test(request, problems, cancelled, progress)
     if isinstance(request.get("benchmark"), dict):
+        if any("system" in model or model.get("context") for model in objects(request.get("models"))):
+            problems.append(Problem(tr("rivals answer test rows only, since a benchmark asks in a way of its own."),
+                                    field="benchmark"))
         warnings += _check_benchmark(request["benchmark"], problems)
     if request.get("judge") is not None:
         _check_judge(request["judge"], problems)

@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, jobs, program
+from slmstudio.core import files, formats, jobs, program, units
 from slmstudio.core.chat.assistant import ASSISTANT, ASSISTANT_ROWS
 from slmstudio.core.chat.context import EXAMPLES, RETRIEVAL
 from slmstudio.core.errors import UserError, os_errors_as
@@ -22,7 +22,7 @@ from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.evaluation.scores.score_table import NEW, ScoreTable
 from slmstudio.core.evaluation.scores.statistics import interval
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE, rounded, score_text
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 
 State = dict[str, Any]
 SCORES = "scores.json"
@@ -148,21 +148,15 @@ _NOUNS = {BASE: noop("the base model"), PROMPT: noop("the best prompt"),
           TUNED: noop("the tuned model"), TUNED_RETRIEVAL: noop("the tuned model that looks answers up")}
 _AS_GOOD = {
     BASE: noop("The base model is as good without tuning: {other} against {score} {metric}."),
-    PROMPT: noop("A prompt is as good as tuning: {other} against {score} {metric}. It costs {tokens:,} tokens per "
-                 "answer."),
-    EXAMPLES: noop("A prompt with {shown} examples is as good as tuning: {other} against {score} {metric}. It costs "
-                   "{tokens:,} tokens per answer."),
-    RETRIEVAL: noop("Looking answers up in your rows is as good as tuning: {other} against {score} {metric}. It costs "
-                    "{tokens:,} tokens per answer.")}
+    PROMPT: noop("A prompt is as good as tuning: {other} against {score} {metric}."),
+    EXAMPLES: noop("A prompt with {shown} examples is as good as tuning: {other} against {score} {metric}."),
+    RETRIEVAL: noop("Looking answers up in your rows is as good as tuning: {other} against {score} {metric}.")}
 _BETTER = {
     BASE: noop("The base model is better than the tuned one: {other} against {score} {metric}."),
     PROMPT: noop("A prompt is better than tuning: {other} against {score} {metric}."),
-    EXAMPLES: noop("A prompt with {shown} examples is better than tuning: {other} against {score} {metric}. It costs "
-                   "{tokens:,} tokens per answer."),
-    RETRIEVAL: noop("Looking answers up in your rows is better than tuning: {other} against {score} {metric}. It costs "
-                    "{tokens:,} tokens per answer."),
-    TUNED_RETRIEVAL: noop("The tuned model is better still if it looks answers up: {other} against {score} {metric}. "
-                          "That costs {tokens:,} tokens per answer.")}
+    EXAMPLES: noop("A prompt with {shown} examples is better than tuning: {other} against {score} {metric}."),
+    RETRIEVAL: noop("Looking answers up in your rows is better than tuning: {other} against {score} {metric}."),
+    TUNED_RETRIEVAL: noop("The tuned model is better still if it looks answers up: {other} against {score} {metric}.")}
 
 
 def noun(name: str) -> str:
@@ -192,9 +186,11 @@ def sentence(scores: Mapping[str, Any]) -> str:
 
     best = next((each["rival"] for each in rivals["table"] if each["name"] == best), best)
     if case == UNTRAINED:
-        return tr("Without training, {rival} is best: {score} {metric} ({low} to {high}). Training has to beat that.",
+        return tr("The best score without training is {score} {metric} ({low} to {high}), of {rival}. Training has to "
+                  "beat that.",
                   rival=noun(best), score=text(best), metric=name, low=text(best, "low"), high=text(best, "high"))
-    others = [rival for rival in lines if rival not in (TUNED, TUNED_RETRIEVAL)]
+    beaten = {each["with"] for each in rivals["comparisons"] if case == TOO_FEW and each["verdict"] == BETTER}
+    others = [key for key, each in lines.items() if key not in (TUNED, TUNED_RETRIEVAL) and each["name"] not in beaten]
     strongest = (max if higher else min)(others, key=lambda rival: float(lines[rival]["value"]))
     if case == TUNED_BETTER:
         return tr("Tuning is worth it: {score} against {other} {metric} for {rival}.", score=text(TUNED),
@@ -205,10 +201,28 @@ def sentence(scores: Mapping[str, Any]) -> str:
                                 "{metric} for {rival}.", rivals["rows"], score=text(TUNED), other=text(strongest),
                     metric=name, rival=noun(strongest))
         needed = rivals["rows_needed"]
-        return found if needed is None else f"{found} " + tr("About {needed:,} would be enough.",
-                                                             needed=verdicts.rounded_up(needed))
-    return tr((_AS_GOOD if case == AS_GOOD else _BETTER)[best], other=text(best), score=text(TUNED), metric=name,
-              shown=round(lines[best].get("context_rows") or 0), tokens=round(lines[best]["prompt_tokens"] or 0))
+        return found if needed is None else join_sentences(
+            found, tr("About {needed:,} would be enough.", needed=verdicts.rounded_up(needed)))
+    found = tr((_AS_GOOD if case == AS_GOOD else _BETTER)[best], other=text(best), score=text(TUNED), metric=name,
+               shown=round(lines[best].get("context_rows") or 0))
+    tokens = lines[best]["prompt_tokens"]
+    return found if best == BASE or not tokens else join_sentences(
+        found, tr("It costs {tokens:,} tokens per answer.", tokens=round(tokens)))
+
+
+def table(rivals: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What each model reached and what an answer of it costs, as people read it: the head of a table, and its rows."""
+    metric = rivals["metric"]
+
+    def row(each: Mapping[str, Any]) -> tuple[str, ...]:
+        value, low, high = (score_text(metric, each[key]) for key in ("value", "low", "high"))
+        tokens, seconds, memory = (each.get(key) for key in ("prompt_tokens", "seconds", "memory_bytes"))
+        return (str(each["name"]), tr("{score} ({low} to {high})", score=value, low=low, high=high),
+                f"{tokens:,.0f}" if tokens else "–", tr("{seconds:.2f} s", seconds=seconds) if seconds else "–",
+                units.format_bytes(memory) if memory else "–")
+
+    head = (tr("Model"), tr(METRICS[metric].label), tr("Tokens read per answer"), tr("Time per answer"), tr("Memory"))
+    return head, [row(each) for each in rivals["table"]]
 
 
 def retranslated(scores: Mapping[str, Any]) -> State:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
+from slmstudio.core.evaluation import rivals
 from slmstudio.core.evaluation.comparability import difference, is_own, model_names
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
@@ -17,7 +19,6 @@ from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.report import text
 from slmstudio.core.report.text import Table, exact
-from slmstudio.core.units import format_bytes
 
 # -- The evaluations of a run, and the one by which it is judged.
 
@@ -227,17 +228,12 @@ def score_table(evaluation: Evaluation) -> Table:
 
 
 def rival_table(evaluation: Evaluation) -> Table | None:
-    """What the tuned model and its rivals reached, and what an answer of each costs; None where none was asked."""
-    rivals = an_object(evaluation.scores.get("rivals"))
-    metric = str(rivals.get("metric"))
-    rows: list[tuple[Any, ...]] = []
-    for each in objects(rivals.get("table")):
-        memory, seconds = finite(each.get("memory_bytes")), finite(each.get("seconds"))
-        rows.append((each.get("name"), interval(each, metric, stacked=True), _one_digit(each.get("prompt_tokens")),
-                     None if seconds is None else tr("{seconds:.2f} s", seconds=seconds),
-                     None if memory is None else format_bytes(int(memory))))
-    head = (tr("Model"), metric_name(metric), tr("Tokens read per answer"), tr("Time per answer"), tr("Memory"))
-    return Table(head, "lsrrr", rows) if rows else None
+    """What the tuned model and its rivals reached, and what an answer of each costs; None where none was asked, or it
+    is damaged."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        head, rows = rivals.table(an_object(evaluation.scores["rivals"]))
+        return Table(head, "lwrrr", list(rows))
+    return None
 
 
 def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:

@@ -408,6 +408,8 @@ def test_rivals_are_the_same_models_asked_in_other_ways(run):
     assert examples["context"] == {"kind": "examples", "k": 8, "rows": rival_models.ROWS}
     assert retrieval == {**base, "name": "retrieval", "system": "Be brief.", "context": context}
     assert tuned_retrieval == {**tuned, "name": "tuned_retrieval", "context": context}
+    assert any(each.startswith("benchmark: rivals answer test rows only")
+               for each in problems({**asked, "benchmark": {"name": "mmlu"}}))
     with pytest.raises(UserError, match="no rival called “magic”"):
         request.propose(run(), rivals=["magic"])
 

@@ -51,7 +51,7 @@ CASES = [
     (11, {"base": .5, "tuned": .5, "prompt": .5}, "too_few_rows", "base",
      "11 rows are too few to say whether tuning is worth it"),
     (31, {"base": .2, "prompt": .4, "retrieval": .6}, "without_training", "retrieval",
-     "Without training, looking answers up in your rows is best: 61.3 percent normalised matches ("),
+     "The best score without training is 61.3 percent normalised matches ("),
 ]
 
 
@@ -88,6 +88,8 @@ def test_what_an_answer_costs(tmp_path):
                                        "left_out_of_context")} == {
         "name": "examples", "rival": "examples", "prompt_tokens": 900, "seconds": 0.75, "memory_bytes": 1100,
         "left_out_of_context": 50}
+    head, lines = rivals.table(found)
+    assert len(head) == 5 and lines[2][0] == "examples" and lines[2][2:] == ("900", "0.75 s", "1.1 KB")
 
 
 def test_rivals_do_not_make_the_tuned_model_harder_to_prove(tmp_path):
