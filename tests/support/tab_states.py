@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
 
+from slmstudio.core import paths
 from slmstudio.core.data import reader
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
@@ -120,7 +122,7 @@ def _released(stage: Stage) -> None:
 
 def _trial(stage: Stage) -> None:
     card = stage.page("data").workspace().desk.trial
-    stage.session.set_model(facts.read_model(stage.model))
+    shutil.copytree(stage.model, paths.models_dir() / stage.model.name)
     card.open.click()
     stage.wait(lambda: card.start.isEnabled())
 

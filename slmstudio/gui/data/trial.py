@@ -51,7 +51,7 @@ class TrialCard(Card):
         self._entry: DataEntry | None = None
         self._shown: Path | None = None
         self._looking, self._choosing = TaskSlot(), TaskSlot()
-        self.open = SecondaryButton(name="trial_open", clicked=self.wanted)
+        self.open = SecondaryButton(kind="small", name="trial_open", clicked=self.wanted)
         self.model = named(ComboBox(), "trial_model", tr("Model"),
                            tr("The model to ask: the one that you chose, or the one that suits your rows best."))
         self.model.keep_narrow(22)
@@ -110,7 +110,7 @@ class TrialCard(Card):
         self._shown, scores = found if found is not None else (None, {})
         self.result.show_scores(scores)
         score = self.result.best
-        self.open.setText(tr("Without training: {score}", score=score) if score else tr("Try without training first"))
+        self.open.setText(tr("Untrained: {score}", score=score) if score else tr("Try without training"))
         self.open.setToolTip(plain_tip(self.result.sentence.text() if score else tr(
             "Ask a model about rows that are held out, as it is, with a prompt and with your rows looked up. It takes "
             "a few minutes, and shows what training has to beat.")))

@@ -151,6 +151,7 @@ class DataWorkspace(QWidget):
         self.desk = RowTools(self._session, self.rows, self)
         for figures in (self.statistics, self.desk.lengths):  # their room is the fields', so that nothing else moves
             self.reading.opened.connect(figures.setHidden)
+        self.datasets.body.insertWidget(1, self.desk.trial.open)
         self.desk.replaced.connect(self.replace_dataset)
         self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
         self.desk.closing.connect(self.remove)
@@ -177,7 +178,7 @@ class DataWorkspace(QWidget):
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
         self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset, and continue with the model."),
                                  name="data_use", clicked=self._use)
-        fill(self.split.body, self.desk.trial.open, row_of(STRETCH, self.use, spacing=None))
+        self.split.body.addLayout(row_of(STRETCH, self.use, spacing=None))
         column_in(side, (self.desk.health, 1), self.split, spacing=theme.CARD_GAP)
         return side
 

@@ -118,7 +118,7 @@ class RivalsView(QWidget):
     """The sentence, the table, and a button that lets Chat answer as the marked one did.
 
     Attributes:
-        best: the highest score, with its unit; "" without any.
+        best: the highest score as it is written; "" without any.
 
     Signals:
         chat_wanted(str): the user wants to talk to this one; it is named as in the scores.
@@ -161,7 +161,7 @@ class RivalsView(QWidget):
         headers, rows = rival_rows(found)
         self.table.show_rows(headers, rows)
         row = self._names.index(found["best"]) if found.get("best") in self._names else -1
-        self.best = f"{rows[row][1].text} {headers[1]}" if row >= 0 else ""
+        self.best = rows[row][1].text if row >= 0 else ""
         self.use.setVisible(row >= 0)
         self.table.selectRow(row)
         self._show_button()
