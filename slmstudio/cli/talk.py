@@ -69,6 +69,9 @@ class Voice:
         self.name = self.name if self.is_file else loaded.get("name", self.name)
         self._completion = not loaded["chat_template"]
         say(": ".join(filter(None, (self.name, loaded["reason"]))), file=sys.stderr)
+        if self.kept is not None:
+            say(tr("It answers as “{name}” did in an evaluation, with its prompt and rows.", name=self.kept.rival),
+                file=sys.stderr)
         if self._completion:
             say(tr("This model has no chat template, so it continues your text instead of answering it."),
                 file=sys.stderr)
