@@ -145,8 +145,7 @@ class ChatPane(QFrame):
         thread.send("load", **load, **(kept.load_options() if kept is not None else {}))
         if thread is self._thread and kept is not None:
             self.kept.set(model_label(kept.rival), tooltip=tr(
-                "Answers as “{model}” did in the evaluation, with its prompt and the rows that it was shown. Another "
-                "one can be chosen in Results.", model=model_label(kept.rival)))
+                "It answers as “{name}” did in an evaluation, with its prompt and rows.", name=model_label(kept.rival)))
             self.kept.setVisible(not self._masked)
 
     def reload(self) -> None:
