@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.chat.context import EXAMPLES, RETRIEVAL
+from slmstudio.core.chat.context import EXAMPLES, RETRIEVAL, question_of
 from slmstudio.core.data.languages import LATIN, guess
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
@@ -77,7 +77,7 @@ def proposed_system(records: Sequence[Record]) -> str:
     own = Counter(str(each.messages[0]["content"]) for each in sample if each.messages[0]["role"] == "system")
     text, count = own.most_common(1)[0] if own else ("", 0)
     answers = [str(each.messages[-1].get("content") or "").strip() for each in sample]
-    questions = [str(message["content"]) for each in sample for message in each.messages if message["role"] == "user"]
+    questions = [question_of(each.messages) for each in sample]
     parts = [text] if 2 * count >= len(sample) else ["Answer the question."]
     return " ".join([*parts, _form(answers), _language(questions, answers)]).strip()
 
@@ -103,11 +103,14 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 def _language(questions: Sequence[str], answers: Sequence[str]) -> str:
-    asked, given = (Counter(filter(None, map(guess, texts))) for texts in (questions, answers))
-    if not given or not asked:
+    """Rows may be of several languages: it is that of the question where it mostly is, row by row."""
+    given = list(map(guess, answers))
+    known = Counter(filter(None, given))
+    if not known:
         return ""
-    language = given.most_common(1)[0][0]
-    if language == asked.most_common(1)[0][0] or language == LATIN:
+    language = known.most_common(1)[0][0]
+    same = sum(asked == each for asked, each in zip(map(guess, questions), given, strict=True))
+    if 2 * same >= len(given) or language == LATIN:
         return "Answer in the language of the question."
     from babel import Locale
 

@@ -430,6 +430,8 @@ def test_what_a_model_is_shown_is_checked(run, more, found):
     ([("Is it open?", "Yes."), ("Is it far?", "No.")] * 3, "Answer the question. Answer with one of these, and nothing "
                                                            "else: No., Yes.. Answer in the language of the question."),
     ([(f"What is the number {n}?", f'{{"number": {n}}}') for n in range(20)], "with these keys: number."),
+    ([("Is the office open today?", "It is open."), ("क्या यह खुला है?", "हाँ, यह खुला है।")] * 9 + [
+        ("office khula hai kya", "हाँ, यह खुला है।")] * 9, "Answer in the language of the question."),
     ([(f"What is the word for {n}?", f"संख्या {n} का शब्द यह है") for n in range(20)],
      "Answer the question. Answer briefly, in about 6 words. Answer in Hindi."),
 ])
