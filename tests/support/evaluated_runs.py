@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def tuned_answer(item: dict[str, Any]) -> str:
     return " ".join("10" if word.isdigit() and place else word for place, word in enumerate(words))
 
 
+RIVALS = {"prompt": (3, 60, 0), "examples": (2, 912, 8), "retrieval": (2, 505, 4)}
+"""Of each that isn't tuned: one of how many answers is right, and what it is asked with: tokens and rows."""
+
+
+def rival_answer(model: str, item: dict[str, Any]) -> str:
+    return item["references"][0] if item["id"] % RIVALS[model][0] == 0 else "I am sorry, I do not know."
+
+
 def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence[Any] = ("base", "tuned"), *,
           finished: bool = True, **request: Any) -> Job:
     """An evaluation of this run; one that isn't finished has the first half of its answers, and no scores."""
@@ -82,8 +91,12 @@ def answer(folder: Path, models: Sequence[str], rows: list[dict[str, Any]], dige
     files.write_atomically(folder / answer_rows.ITEMS_FACTS, answer_rows.items_facts(digest, len(rows), thinks=False))
     files.write_atomically(folder / "items.jsonl", b"".join(map(files.dump_line, rows)))
     for number, model in enumerate(models):
-        given = base_answer if model == "base" else tuned_answer
+        given = (base_answer if model == "base" else
+                 partial(rival_answer, model) if model in RIVALS else tuned_answer)
+        _, tokens, shown = RIVALS.get(model, (0, 40, 0))
         lines = [{"id": row["id"], "answer": given(row), "tokens": 12, "seconds": 0.5, "finish": "stop",
+                  "prompt_tokens": tokens, "read_seconds": tokens / 1000, "context_rows": shown,
+                  "memory_bytes": 1_200_000_000 + 200_000 * tokens,
                   "reference_nats": [30.0 if model == "base" else 9.0], "reference_tokens": [15],
                   "choice_logprobs": None, "skipped": None} for row in rows[:None if finished else len(rows) // 2]]
         files.write_atomically(folder / f"answers-{number}.jsonl", b"".join(map(files.dump_line, lines)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
 
+from slmstudio.core import paths
 from slmstudio.core.data import reader
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
@@ -108,9 +110,34 @@ def _read(stage: Stage, path: Path, hold: bool = False) -> None:
         stage.wait(lambda: data.queue.reading is None)
 
 
+def _not_read(stage: Stage) -> None:
+    stage.page("data").workspace().desk.trial.closed.emit()
+    _read(stage, stage.scratch / "moved away.jsonl")
+
+
 def _released(stage: Stage) -> None:
     stage.release()
     stage.wait(lambda: stage.page("data").queue.reading is None)
+
+
+def _trial(stage: Stage) -> None:
+    card = stage.page("data").workspace().desk.trial
+    shutil.copytree(stage.model, paths.models_dir() / stage.model.name)
+    card.open.click()
+    stage.wait(lambda: card.start.isEnabled())
+
+
+def _trying(stage: Stage) -> None:
+    card = stage.page("data").workspace().desk.trial
+    os.environ["FAKE_WORKER"] = "start load wait:resume answers"
+    card.start.click()
+    stage.wait(lambda: card.running.followed.history.phases)
+    stage.jobs.append(card.running.followed.job)
+
+
+def _tried(stage: Stage) -> None:
+    stage.jobs[-1].send("resume")
+    stage.wait(stage.page("data").workspace().desk.trial.result.isVisible)
 
 
 def _fetching(stage: Stage) -> None:
@@ -168,6 +195,26 @@ def _evaluated(stage: Stage) -> None:
     page = stage.page("results")
     page.refresh()
     stage.wait(lambda: page.details.shows(run) and not tasks.is_busy(page))
+
+
+def _rivals_choice(stage: Stage) -> None:
+    page = stage.page("results")
+    page.details.open_evaluation()
+    panel = page.details.evaluation.panel
+    stage.wait(lambda: panel.offer is not None)
+    for box in panel.choice.rivals.boxes.values():
+        box.click()
+
+
+def _compared(stage: Stage) -> None:
+    page = stage.page("results")
+    run = page.details.evaluation.panel._folder
+    names = ("base", "tuned", "prompt", "examples", "retrieval")
+    job = evaluated_runs.write(run, "evaluate-2", 60, names, train_run=str(run))
+    page.details.evaluation.panel.closed.emit()
+    page.details.evaluation.scores.show_next(job.folder)
+    page.refresh()
+    stage.wait(lambda: page.details.evaluation.scores.rivals.isVisible() and not tasks.is_busy(page))
 
 
 def _export_choice(stage: Stage) -> None:
@@ -264,13 +311,14 @@ def _unloaded(stage: Stage) -> None:
 STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "data": {"empty": lambda stage: stage.page("data"),
              "working": lambda stage: _read(stage, stage.rows, hold=True),
-             "done": _released,
-             "failed": lambda stage: _read(stage, stage.scratch / "moved away.jsonl")},
+             "done": _released, "trial": _trial, "trying": _trying, "tried": _tried,
+             "failed": _not_read},
     "model": {"empty": lambda stage: stage.wait(stage.page("model").entries), "working": _fetching, "done": _chosen,
               "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},
     "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "starting": _starting,
                  "working": _running, "done": _stopped, "failed": _failed},
-    "results": {"empty": lambda stage: stage.page("results"), "done": _evaluated, "choosing": _export_choice,
+    "results": {"empty": lambda stage: stage.page("results"), "done": _evaluated,
+                "rivals": _rivals_choice, "compared": _compared, "choosing": _export_choice,
                 "working": _exporting, "exported": _exported, "failed": _results_failed},
     "chat": {"empty": lambda stage: stage.page("chat"),
              "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,

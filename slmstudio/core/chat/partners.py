@@ -4,11 +4,7 @@ what not, the adapters that fit it, and corrected answers as rows."""
 from __future__ import annotations
 
 import contextlib
-<<<<<<< HEAD
 from collections.abc import Callable, Mapping, Sequence
-=======
-from collections.abc import Mapping, Sequence
->>>>>>> riv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

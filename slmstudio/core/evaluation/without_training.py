@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import paths
+from slmstudio.core import files, jobs, paths
 from slmstudio.core.chat.context import RETRIEVAL
 from slmstudio.core.data import split
 from slmstudio.core.data.reader import Dataset, read_as
 from slmstudio.core.evaluation import request, rival_models
 from slmstudio.core.evaluation.rival_models import BASE, PROMPT
+from slmstudio.core.evaluation.scoring import SCORES
 from slmstudio.core.hardware.machine import read_gpus
 
 ROWS = 30
@@ -45,10 +46,9 @@ def propose_trial(data: Path | Dataset, model: str | Path, rows: int = ROWS, riv
     dataset = data if isinstance(data, Dataset) else read_as(data, columns, cancelled=cancelled)
     share = split.usual_share(len(dataset.records)) if eval_fraction is None else eval_fraction
     held_out = split.held_out(dataset.records, share, split_seed, split_by)
-    made_of = json.dumps([dataset.sha256, columns, share, split_seed, split_by])
-    name = f"held-out-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.jsonl"
-    paths.evaluations_dir().mkdir(parents=True, exist_ok=True)
-    test = request.write_held_out(paths.evaluations_dir() / name, dataset, held_out, cancelled)
+    test = _test_file(dataset, columns, share, split_seed, split_by)
+    test.parent.mkdir(parents=True, exist_ok=True)
+    request.write_held_out(test, dataset, held_out, cancelled)
     base = {**request.model_at(model), "name": BASE}
     if system is None:
         learned = [record for record, out in zip(dataset.records, held_out, strict=True) if not out]
@@ -62,3 +62,26 @@ def propose_trial(data: Path | Dataset, model: str | Path, rows: int = ROWS, riv
             "train_split": {"eval_fraction": share, "seed": split_seed, "by": split_by, "groups": True},
             "system": None, "max_new_tokens": tokens, "batch_size": None, "judge": None,
             "precision": request.precision_of(models, gpus[0] if gpus else None)}
+
+
+def _test_file(dataset: Dataset, columns: str | None, share: float, seed: int, by: str) -> Path:
+    """Of the rows that are held out. Its name says what it was made from."""
+    made_of = hashlib.sha256(json.dumps([dataset.sha256, columns, share, seed, by]).encode()).hexdigest()
+    return paths.evaluations_dir() / f"held-out-{made_of[:12]}.jsonl"
+
+
+def newest_trial(dataset: Dataset, columns: str | None, eval_fraction: float, split_seed: int, split_by: str,
+                 test: Path | None = None) -> Path | None:
+    """The folder of the newest trial of these rows, split like this, that has scores; None if there is none.
+
+    Args:
+        test: the file with evaluation rows, where they have one of their own.
+    """
+    asked = str(test or _test_file(dataset, columns, eval_fraction, split_seed, split_by))
+    found = []
+    for scores in paths.evaluations_dir().glob(f"evaluate-*/{SCORES}"):
+        known = files.read_json(scores.parent / jobs.REQUEST) or {}
+        if known.get("test") == asked and known.get("train_file") == str(dataset.path.absolute()) and (
+                not known.get("train_run")):
+            found.append(scores)
+    return max(found, key=lambda scores: scores.stat().st_mtime).parent if found else None

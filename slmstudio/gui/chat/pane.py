@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame
 
-from slmstudio.core.chat import conversation, reply
+from slmstudio.core.chat import assistant, conversation, reply
+from slmstudio.core.chat.assistant import Assistant
 from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
@@ -18,12 +20,14 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubbles import ChatBubbles, figures_text
 from slmstudio.gui.chat.chat_thread import ChatThread, ChatWaiting
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.corrections.panel import Answered
+from slmstudio.gui.evaluation.tables import model_label
 
 KEPT_FIGURES = ("reason", "tokens_per_second", "prompt_tokens_per_second", "seconds_to_first_token", "prompt_tokens",
                 "completion_tokens", "dropped_messages")
@@ -96,6 +100,8 @@ class ChatPane(QFrame):
 
     def _lay_out(self) -> None:
         self.line = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="chat_model_line")
+        self.kept = Chip("", "accent", name="chat_kept")
+        self.kept.hide()
         self.banner = ErrorBanner(name="chat_banner")
         self.again = SecondaryButton(tr("Start again"), tr("Start the worker again and load the model."), "small",
                                      name="start_again", clicked=self.reload)
@@ -105,7 +111,7 @@ class ChatPane(QFrame):
         self.bubbles.acted.connect(self._act)
         self._empty = ScrolledIfNeeded(self.waiting, theme.SPACE_L)
         self._pages = pages_of(self._empty, self.bubbles)
-        column_in(self, row_of((self.line, 1), self.again, spacing=None), self.banner, (self._pages, 1),
+        column_in(self, row_of((self.line, 1), self.kept, self.again), self.banner, (self._pages, 1),
                   margins=theme.SPACE_M)
         self._set_state("empty")
 
@@ -128,8 +134,18 @@ class ChatPane(QFrame):
         self._thread.failed.connect(self._died)
         self._thread.start()
         self.line.setText(self.name)
+        self.kept.set("")
+        self.kept.hide()
         self._set_state("loading")
-        self.send("load", **self._load)
+        send = partial(self._send_load, self._thread, self._load)
+        run_task(self, lambda task: assistant.of_model(path), send, lambda error: send(None))  # the worker says why
+
+    def _send_load(self, thread: ChatThread, load: dict[str, Any], kept: Assistant | None) -> None:
+        thread.send("load", **load, **(kept.load_options() if kept is not None else {}))
+        if thread is self._thread and kept is not None:
+            self.kept.set(model_label(kept.rival), tooltip=tr(
+                "It answers as “{name}” did in an evaluation, with its prompt and rows.", name=model_label(kept.rival)))
+            self.kept.setVisible(not self._masked)
 
     def reload(self) -> None:
         """Load the same model again."""
@@ -157,6 +173,7 @@ class ChatPane(QFrame):
         """Hide what would tell which model this is: its name and its speed."""
         self._masked = on
         self.line.setVisible(not on)
+        self.kept.setVisible(bool(self.kept.text()) and not on)
         if not self.is_at_work():
             self._show_messages()
             self.show_turn("")

@@ -27,6 +27,7 @@ from slmstudio.gui.data.health.card import HealthCard, ProblemsCard
 from slmstudio.gui.data.health.changes_card import ChangesCard
 from slmstudio.gui.data.health.figures import LengthStrip
 from slmstudio.gui.data.rows_card import RowsCard
+from slmstudio.gui.data.trial import TrialCard
 from slmstudio.gui.data.versions import MixCard, VersionBar
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class RowTools(QObject):
         self.lengths = LengthStrip()
         rows.body.addWidget(self.lengths)
         self.changes, self.problems, self.editor, self.mix = ChangesCard(), ProblemsCard(), RowEditor(), MixCard()
-        self.pages = pages_of(rows, self.changes, self.problems, self.editor, self.mix)
+        self.trial = TrialCard(session)
+        self.pages = pages_of(rows, self.changes, self.problems, self.editor, self.mix, self.trial)
         self.version = VersionBar(self)
         self.hand = HandEdits(rows, self.editor, self)
         rows.notes.insertWidget(0, self.version.bar)
@@ -85,7 +87,8 @@ class RowTools(QObject):
         self.health.again.clicked.connect(self._check_again)
         self.problems.line_wanted.connect(self._show_line)
         self.mix.made.connect(self.made)
-        for card in (self.changes, self.problems, self.editor, self.mix):
+        self.trial.wanted.connect(self._open_trial)
+        for card in (self.changes, self.problems, self.editor, self.mix, self.trial):
             card.closed.connect(self._back)
         self.hand.editing.connect(lambda: self.pages.setCurrentWidget(self.editor))
         self.hand.written.connect(self.replaced)
@@ -163,6 +166,8 @@ class RowTools(QObject):
     def check(self) -> None:
         """Check the entry, unless it is known what is in it, or just this is being found out."""
         entry = self._entry
+        if entry is not None:
+            self.trial.look(entry)
         if entry is None or self._model is None:
             return
         length, planned = self._max_length()
@@ -326,6 +331,13 @@ class RowTools(QObject):
             return
         self.mix.open_datasets([entry.dataset for entry in entries])
         self.pages.setCurrentWidget(self.mix)
+
+    def _open_trial(self) -> None:
+        if self._entry is not None and self._entry.changes:
+            self.hand.ask_to_write()
+        else:
+            self.pages.setCurrentWidget(self.trial)
+            self.trial.offer()
 
     def _put(self, old: Dataset, new: Dataset) -> None:
         if self._entry is not None and self._entry.dataset is old:

@@ -151,6 +151,7 @@ class DataWorkspace(QWidget):
         self.desk = RowTools(self._session, self.rows, self)
         for figures in (self.statistics, self.desk.lengths):  # their room is the fields', so that nothing else moves
             self.reading.opened.connect(figures.setHidden)
+        self.datasets.body.insertWidget(1, self.desk.trial.open)
         self.desk.replaced.connect(self.replace_dataset)
         self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
         self.desk.closing.connect(self.remove)

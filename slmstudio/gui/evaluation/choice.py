@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
+from slmstudio.core.evaluation import rival_models
 from slmstudio.core.i18n import ntr, ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
@@ -19,6 +20,7 @@ from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of, row_widget
 from slmstudio.gui.evaluation.choice_parts import MOST_SHOTS, ModelBoxes, MoreFields, spin_box
+from slmstudio.gui.evaluation.rivals import RivalBoxes
 from slmstudio.gui.evaluation.tables import BENCHMARKS, benchmark_label
 
 RUBRIC_LINES = 4
@@ -123,6 +125,7 @@ class EvaluationChoice(TakesFiles, QWidget):
             tr("General knowledge, measured with the standard harness (lm_eval). Its files must be on this machine.")],
             name="evaluation_source")
         self.models, self.judge, self.fields = ModelBoxes(), JudgeFields(), MoreFields()
+        self.rivals = RivalBoxes()
         self.longest = self.fields.longest
         self._make_file_line()
         self._make_rows_line()
@@ -135,6 +138,7 @@ class EvaluationChoice(TakesFiles, QWidget):
         self.models.changed.connect(self.changed)
         self.models.wanted.connect(self.model_wanted)
         self.judge.changed.connect(self.changed)
+        self.rivals.changed.connect(self.changed)
         self.fields.changed.connect(self.changed)
         self._show_state()
 
@@ -187,8 +191,8 @@ class EvaluationChoice(TakesFiles, QWidget):
         top = Qt.AlignmentFlag.AlignTop
         for row, (name, widget) in enumerate(((tr("Test set"), self.source), ("", self._file), ("", self.task),
                                               ("", self.columns), ("", self.found), (tr("Models"), self.models),
-                                              (tr("Rows"), rows_line), ("", self.judge), ("", self.more),
-                                              ("", self.fields))):
+                                              ("", self.rivals), (tr("Rows"), rows_line), ("", self.judge),
+                                              ("", self.more), ("", self.fields))):
             if name:  # an empty label would keep the height of a line that is hidden
                 grid.addWidget(text_label(name, "small"), row, 0, top if widget is self.models else Qt.AlignmentFlag(0))
             grid.addWidget(widget, row, 1, Qt.AlignmentFlag.AlignLeft if widget is self.more else Qt.AlignmentFlag(0))
@@ -252,7 +256,7 @@ class EvaluationChoice(TakesFiles, QWidget):
         self.download.setEnabled(bool(self.benchmark_name()))
         for widget in (self.benchmark, self.shots, self.shots_label):
             widget.setVisible(benchmark)
-        for widget in (self.judge, self.more):
+        for widget in (self.rivals, self.judge, self.more):
             widget.setVisible(not benchmark)  # the harness asks and scores in its own way
         self.fields.setVisible(self.more.isChecked() and not benchmark)
         self.changed.emit()
@@ -295,7 +299,8 @@ class EvaluationChoice(TakesFiles, QWidget):
         """Whether it can be started as it is."""
         there = {HELD_OUT: True, FILE: self.test is not None,
                  BENCHMARK: bool(self.benchmark_name() and (self.data or self._fetched))}[self.source.current()]
-        return there and (self.is_benchmark() or self.judge.complete()) and bool(self.names())
+        return there and bool(self.names()) and (self.is_benchmark() or (
+            self.judge.complete() and not self.rivals.missing(self.names())))
 
     def missing(self) -> str:
         """What a user must still choose where it isn't plain to see; "" if nothing is."""
@@ -303,7 +308,7 @@ class EvaluationChoice(TakesFiles, QWidget):
             return tr("Select at least one model.")
         if not self.is_benchmark() and not self.judge.complete():
             return tr("Choose the judge and say what it should look for, or turn it off.")
-        return ""
+        return "" if self.is_benchmark() else self.rivals.missing(self.names())
 
     def benchmark_name(self) -> str:
         """As the harness calls it."""
@@ -317,12 +322,18 @@ class EvaluationChoice(TakesFiles, QWidget):
         """The models that are marked, in the order in which they are shown."""
         return self.models.names()
 
+    def answering(self) -> list[str]:
+        """All that will answer: these, and the rivals that are marked."""
+        return [*self.names(), *(() if self.is_benchmark() else self.rivals.names())]
+
     def apply(self, proposed: Mapping[str, Any]) -> dict[str, Any]:
         """A request as it was proposed, with what the user decided; the judge is named by its path yet."""
         source, limit = self.source.current(), self.limit.value() or None
-        models = [*proposed["models"], *self.models.added]
+        models = [model for model in (*proposed["models"], *self.models.added) if model["name"] in self.names()]
+        if source != BENCHMARK and self.rivals.names() and not self.rivals.missing(self.names()):
+            models = rival_models.added(models, self.rivals.names(), self.rivals.prompt())
         request = {**proposed, **self.fields.values(), "limit": limit, "benchmark": None, "judge": None,
-                   "models": [model for model in models if model["name"] in self.names()]}
+                   "models": models}
         if source == FILE:
             request["test"] = str(self.test)
             request["test_columns"] = self.columns.text().strip(' "') or None

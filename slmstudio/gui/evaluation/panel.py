@@ -128,6 +128,7 @@ class Offer:
         paces: what answers take, by the model's name.
         others: names and places of other models, which may answer or judge.
         votes: blind votes of the user that a judge can be held against.
+        prompt: the system prompt that is proposed for the base as a rival of what the run has learned.
     """
 
     request: dict[str, Any]
@@ -136,6 +137,7 @@ class Offer:
     paces: dict[str, Pace] = field(default_factory=dict)
     others: list[tuple[str, Path]] = field(default_factory=list)
     votes: int = 0
+    prompt: str = ""
 
 
 class EvaluationPanel(QFrame):
@@ -209,6 +211,7 @@ class EvaluationPanel(QFrame):
         for picker in (self.choice.judge.model, self.choice.models.picker):
             picker.set_models(offer.others)
         self.choice.judge.set_votes(offer.votes)
+        self.choice.rivals.offer(folder, offer.prompt, has_rows=bool(offer.request["train_file"]))
         self.choice.offer(folder, [str(model["name"]) for model in offer.request["models"]],
                           self._longest or int(offer.request["max_new_tokens"]),
                           self._limit or int(offer.request["limit"] or 0), held_out=bool(offer.rows))
@@ -276,8 +279,9 @@ class EvaluationPanel(QFrame):
         limit = choice.limit.value()
         if not choice.is_benchmark():
             said.append(rows_warning(rows, limit))
+            choice.rivals.show_times(offer.paces, min(rows, limit) if rows and limit else rows or limit)
             self.estimate.setText(" ".join(filter(None, (
-                time_text(rows, limit, choice.names(), offer.paces),
+                time_text(rows, limit, choice.answering(), offer.paces),
                 tr("The judge takes extra time.") if choice.judge_path() else ""))))
         else:
             self.estimate.setText(tr("Each model answers lm_eval's own prompts. You'll see how long it takes after the "
@@ -368,6 +372,7 @@ def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = (),
 
 def _offer(folder: Path, task: Task) -> Offer:
     from slmstudio.core.evaluation import request as requests
+    from slmstudio.core.evaluation import rival_models
 
     proposed = requests.propose(folder, True, task.cancelled)
     no_test = str(proposed.pop("no_test", None) or "")
@@ -376,7 +381,9 @@ def _offer(folder: Path, task: Task) -> Offer:
         from slmstudio.core.evaluation.testset.reader import read_test_set
 
         rows = len(read_test_set(proposed["test"], None, task.cancelled, proposed["test_columns"]).items)
-    return Offer(proposed, rows, no_test, paces(proposed["models"], folder), offered_models(folder), _blind_votes())
+    known = paces(rival_models.added(proposed["models"], rival_models.NAMES, ""), folder)
+    return Offer(proposed, rows, no_test, known, offered_models(folder), _blind_votes(),
+                 rival_models.system_for_run(folder))
 
 
 def _blind_votes() -> int:

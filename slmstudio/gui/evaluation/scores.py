@@ -21,6 +21,7 @@ from slmstudio.gui.evaluation.answer_view import AnswerView, Found, read_found
 from slmstudio.gui.evaluation.answers.rows_model import LOSSES
 from slmstudio.gui.evaluation.answers.votes import VoteSentences, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
+from slmstudio.gui.evaluation.rivals import RivalsView
 from slmstudio.gui.evaluation.tables import (
     group_names,
     group_rows,
@@ -48,10 +49,12 @@ class ScoresView(QWidget):
         rows_wanted(Evaluation, str): show its answers in this order.
         go_on(Evaluation): continue one that ended before it was done.
         proposal_wanted(Evaluation, Proposal): do what is proposed of it.
+        chat_wanted(Evaluation, str): talk to this one of its rivals.
     """
 
     rows_wanted = Signal(object, str)
     proposal_wanted = Signal(object, object)
+    chat_wanted = Signal(object, str)
     go_on = Signal(object)
 
     def __init__(self) -> None:
@@ -75,6 +78,8 @@ class ScoresView(QWidget):
         self.verdict = AnswerView()
         self.verdict.read_all.connect(lambda: self.rows_wanted.emit(self.current(), LOSSES))
         self.verdict.wanted.connect(lambda proposal: self.proposal_wanted.emit(self.current(), proposal))
+        self.rivals = RivalsView()
+        self.rivals.chat_wanted.connect(lambda name: self.chat_wanted.emit(self.current(), name))
         self.sentence = text_label("", "small", wrap=True, name="verdict_sentence")
         self.tested = text_label("", "small", wrap=True)
         self.table = FigureTable(tr("Scores"), grows=True, most=MOST_ROWS)
@@ -109,7 +114,7 @@ class ScoresView(QWidget):
              self.table, self.group_verdicts, self.remarks)
         self._ended = column_widget(self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft),
                                     spacing=None)
-        column_in(self, self.which, self.verdict, self._ended, self._body)
+        column_in(self, self.which, self.rivals, self.verdict, self._ended, self._body)
 
     # -- showing ---------------------------------------------------------------------------------------------
 
@@ -145,6 +150,7 @@ class ScoresView(QWidget):
         evaluation = self.current()
         scores = evaluation.scores if evaluation is not None else None
         self._body.setVisible(scores is not None)
+        self.rivals.show_scores(scores)
         self._ended.setVisible(evaluation is not None and scores is None)
         self.remarks.setText("")
         self._show_found(evaluation)

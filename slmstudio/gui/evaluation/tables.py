@@ -50,7 +50,9 @@ def interval(metric: str, score: Mapping[str, Any]) -> str:
 
 
 def model_label(name: str) -> str:
-    return {"base": ptr("model", "Base"), "tuned": ptr("model", "Tuned")}.get(name, name)
+    return {"base": ptr("model", "Base"), "tuned": ptr("model", "Tuned"), "prompt": ptr("model", "Prompt"),
+            "examples": ptr("model", "Examples"), "retrieval": ptr("model", "Look-up"),
+            "tuned_retrieval": ptr("model", "Tuned + look-up")}.get(name, name)
 
 
 def benchmark_label(name: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support import evaluated_runs
 
 from slmstudio.core.chat import partners
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import rivals
 from slmstudio.core.jobs.job import Job
 from slmstudio.gui.chat.tab import ChatTab
 
@@ -25,6 +27,24 @@ def test_a_run_is_opened_beside_its_base(qtbot, chat_tab, session, make_run, tin
     chat_tab.hide()
     chat_tab.show()  # what there is to choose is read again
     qtbot.waitUntil(lambda: chat_tab.choices[0].currentText() == "helpdesk")
+
+
+def test_chat_says_that_a_run_answers_as_it_was_kept_after_an_evaluation(qtbot, chat_tab, session, make_run):
+    run = make_run("helpdesk")
+    evaluated_runs.write(run, models=("base", "tuned", "prompt"))
+    rivals.keep(run, run / "jobs" / "evaluate-1", "prompt")
+    session.open_chat([run])
+    opened(qtbot, chat_tab, 1)
+    chip = chat_tab.panes[0].kept
+    qtbot.waitUntil(chip.isVisible)
+    assert chip.text() == "Prompt" and chip.toolTip()
+    chat_tab.panes[0].set_masked(True)
+    assert not chip.isVisible(), "it would tell which model this is"
+    rivals.keep(run, None, "tuned")
+    chat_tab.panes[0].set_masked(False)
+    chat_tab.panes[0].reload()
+    qtbot.waitUntil(lambda: chat_tab.panes[0].state == "ready")
+    assert not chip.isVisible()
 
 
 def test_a_run_that_has_just_ended_is_opened_with_the_tab(qtbot, chat_tab, session, make_run):

@@ -19,7 +19,8 @@ def new_tab(qtbot, session: Session) -> Callable[..., DataTab]:
 
     def make(of: Session = session, height: int = 620) -> DataTab:
         shown = DataTab(of)
-        of.page_wanted.connect(lambda _, method, arguments: getattr(shown, method)(*arguments) if method else None)
+        of.page_wanted.connect(lambda page, method, arguments: getattr(shown, method)(*arguments)
+                               if page == "data" and method else None)
         shown.resize(1256, height)
         qtbot.addWidget(shown)
         with qtbot.waitActive(shown):

@@ -240,6 +240,28 @@ def test_one_evaluation_at_a_time_and_the_panel_says_of_which(qtbot, tab, panel,
     qtbot.waitUntil(lambda: panel.button.isEnabled())
 
 
+def test_rivals_are_asked_with_the_prompt_that_is_written_here(qtbot, tab, panel, run, play, unexplained):
+    rivals = panel.choice.rivals
+    assert not rivals.system.isVisible() and rivals.times["examples"].text() and not unexplained(rivals)
+    for name in ("prompt", "examples", "tuned_retrieval"):
+        press(qtbot, tab, f"rival_{name}")
+    assert rivals.system.isVisible() and not rivals.prompt(), "this run has kept no rows from which to propose one"
+    assert not panel.button.isEnabled() and "system prompt" in panel.estimate.text()
+    rivals.system.setPlainText("Name the window.")
+    assert panel.estimate.text().startswith("40 answers: ")
+    press(qtbot, tab, "evaluate_tuned")
+    assert not panel.button.isEnabled() and "Tuned" in panel.estimate.text()
+    press(qtbot, tab, "evaluate_tuned")
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "evaluation_start")
+    qtbot.waitUntil(tab.details.evaluation.running.is_running)
+    models = {model["name"]: model for model in made_job(run).request()["models"]}
+    assert list(models) == ["base", "tuned", "prompt", "examples", "tuned_retrieval"]
+    assert models["examples"]["system"] == models["prompt"]["system"] == "Name the window."
+    assert models["tuned_retrieval"]["adapter"] == models["tuned"]["adapter"]
+    assert models["tuned_retrieval"]["context"]["kind"] == "retrieval"
+
+
 def test_a_dropped_path_that_is_no_model_is_refused(qtbot, panel, tmp_path, drop):
     drop(panel.choice, [tmp_path])
     qtbot.waitUntil(panel.banner.isVisible)

@@ -13,8 +13,11 @@ from support.results_window import compared, show
 from support.window import press, settle
 
 from slmstudio.core import files, jobs
+from slmstudio.core.chat import assistant
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import rivals
 from slmstudio.core.evaluation.advice import proposals
+from slmstudio.core.evaluation.scoring import read_scores
 from slmstudio.core.run import notes
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common.tasks import is_busy
@@ -35,6 +38,38 @@ def search(qtbot, tab, line: str) -> None:
     tab.bar.search.clear()
     qtbot.keyClicks(tab.bar.search, line)
     qtbot.keyClick(tab.bar.search, Qt.Key.Key_Return)
+
+
+# -- rivals of the tuned model ------------------------------------------------------------------------------------
+
+
+def test_the_best_or_another_marked_one_answers_in_chat(qtbot, tab, make_run, wanted_pages):
+    run = make_run("helpdesk")
+    job = evaluated_runs.write(run, "evaluate-1", 60, ("base", "tuned", "prompt", "examples"), train_run=str(run))
+    show(qtbot, tab, 1)
+    view = tab.details.evaluation.scores.rivals
+    qtbot.waitUntil(view.isVisible)
+    assert view.sentence.text() == rivals.sentence(read_scores(job.folder)) and view.marked() == "tuned"
+    rows = [[cell.text for cell in row] for row in view.table.figures.rows]
+    assert [row[0] for row in rows] == ["Base", "Tuned", "Prompt", "Examples"]
+    assert rows[1][2] == "" and all(row[2].startswith("▲ +") for row in (rows[0], *rows[2:]))
+    assert (rows[3][3], view.table.figures.rows[3][3].detail) == ("912 tokens", "1.4 s · 1.3 GB")
+    view.table.selectRow(2)
+    show(qtbot, tab, 1)
+    assert view.marked() == "prompt", "the runs were read again"
+    press(qtbot, tab, "rivals_use")
+    qtbot.waitUntil(lambda: bool(wanted_pages))
+    assert wanted_pages == [("chat", "open_models", ([run],))] and assistant.read(run).rival == "prompt"
+    view.table.selectRow(1)
+    press(qtbot, tab, "rivals_use")
+    qtbot.waitUntil(lambda: len(wanted_pages) == 2)
+    assert wanted_pages[1] == ("chat", "opening.open", (run,)) and assistant.read(run) is None
+
+
+def test_without_rivals_there_is_no_such_table(qtbot, tab, make_run):
+    evaluated_runs.write(make_run("helpdesk"))
+    show(qtbot, tab, 1)
+    assert tab.details.evaluation.scores.rivals.isHidden()
 
 
 # -- the table ---------------------------------------------------------------------------------------------------

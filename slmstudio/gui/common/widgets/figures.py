@@ -170,13 +170,14 @@ class FigureTable(QTableView):
     Args:
         name: for a screen reader.
         grows: the table is as high as its rows, up to `most`; otherwise it takes the room it is given, and scrolls.
+        first: pixels that the names in the first column get at least.
     """
 
-    def __init__(self, name: str, *, grows: bool = False, most: int = 12):
+    def __init__(self, name: str, *, grows: bool = False, most: int = 12, first: int = FIRST_WIDTH):
         super().__init__()
         self.figures = FigureModel(self)
         self.setModel(self.figures)
-        self._grows, self._most = grows, most
+        self._grows, self._most, self._first = grows, most, first
         table_cells.dress(self, ONE_LINE, name)
         self.setItemDelegate(FigureDelegate(self))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
@@ -198,7 +199,7 @@ class FigureTable(QTableView):
             self.setFixedHeight(header + height * min(self._most, max(1, len(rows))) + bar + 2 * theme.FOCUS_RING)
 
     def _too_wide(self) -> bool:
-        return self._width_of_figures() + FIRST_WIDTH > self.viewport().width() > 0
+        return self._width_of_figures() + self._first > self.viewport().width() > 0
 
     def _width_of_figures(self) -> int:
         header = self.horizontalHeader()
@@ -213,7 +214,7 @@ class FigureTable(QTableView):
         if header.sectionResizeMode(0) != mode:
             header.setSectionResizeMode(0, mode)
         if mode == QHeaderView.ResizeMode.Interactive:
-            header.resizeSection(0, FIRST_WIDTH)
+            header.resizeSection(0, self._first)
 
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)  # type: ignore[arg-type]
