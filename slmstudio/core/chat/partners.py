@@ -4,7 +4,7 @@ adapters that fit it."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,15 +106,28 @@ def base_for_strength(run: Path) -> Path:
     if not loras:
         raise UserError(what, tr("Chat sets the strength of a GGUF LoRA, and the run has no such file."),
                         tr("Export the run as GGUF LoRA first."))
+    for found, _ in bases_of_adapter(run):
+        return found
     base = Path(jobs.Job(run).request()["model"])
-    for found in filter(None, (library.starter_gguf(), *base.glob("*.gguf"), *base.parent.glob("*.gguf"))):
-        with contextlib.suppress(UserError):
-            if fitting(found, loras):
-                return found
     raise UserError(what,
                     tr("That needs a GGUF file of {base} as it was before training, and there isn't one next to "
                        "it.", base=base.name),
                     tr("Open such a file in Chat, and set the strength on the right."))
+
+
+def bases_of_adapter(run: Path) -> Iterator[tuple[Path, Path]]:
+    """Each GGUF file of a run's base that is known here, with the run's newest GGUF LoRA, which fits it.
+
+    Raises:
+        UserError: run.json can't be used.
+    """
+    loras = sorted((run / run_folder.EXPORTS).glob(f"*{paths.LORA_ENDING}"), key=lambda path: -path.stat().st_mtime)
+    base = Path(jobs.Job(run).request()["model"])
+    for found in filter(None, (library.starter_gguf(), *base.glob("*.gguf"), *base.parent.glob("*.gguf"),
+                               *(base / run_folder.EXPORTS).glob("*.gguf"))) if loras else ():
+        with contextlib.suppress(UserError):
+            if fits := fitting(found, loras):
+                yield found, fits[0].path
 
 
 def _run_of(gguf: Path) -> Path | None:

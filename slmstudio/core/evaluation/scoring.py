@@ -13,7 +13,7 @@ from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import os_errors_as
-from slmstudio.core.evaluation import answer_rows
+from slmstudio.core.evaluation import answer_rows, gain, general
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
 from slmstudio.core.evaluation.scores import judging, verdicts
 from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, voted_pairs
@@ -183,6 +183,11 @@ def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(folder, rows, table), "models": models,
              "comparisons": with_losses(verdicts.comparisons(rows.names, table)),
              "group_comparisons": verdicts.group_comparisons(rows.names, table), "judge": _judge(folder)}
+    main = next((each["metric"] for each in found["comparisons"] if each["main"]), None)
+    if (kept := gain.measure(rows.request, table, main)) is not None:
+        found[gain.KEY] = kept
+    if (known := general.score(folder, rows.request)) is not None:
+        found[general.KEY] = known
     return {**found, "remarks": remarks(found)}
 
 

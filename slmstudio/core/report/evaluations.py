@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
+from slmstudio.core.evaluation import gain, general
 from slmstudio.core.evaluation.comparability import difference, is_own, model_names
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
@@ -271,6 +272,26 @@ def comparison_table(evaluation: Evaluation) -> Table | None:
              _verdict(each)) for each in evaluation.comparisons]
     head = (tr("Compared"), tr("Score"), tr("Difference"), "p", tr("Rows"), tr("Rows needed"), tr("Verdict"))
     return Table(head, "wwsnrrl", rows) if rows else None
+
+
+def gain_table(evaluation: Evaluation) -> Table | None:
+    """What each export keeps of the gain over the base, with its size and speed."""
+    head, rows = gain.table(evaluation.scores)
+    return Table(head, "wsrr", list(rows)) if rows else None
+
+
+def general_table(evaluation: Evaluation) -> Table | None:
+    """Right answers to the general questions, in all and by language; None where they weren't asked."""
+    found = an_object(evaluation.scores.get(general.KEY))
+    models = objects(found.get("models"))
+    by = [an_object(model.get("by_language")) for model in models]
+    rows: list[tuple[Any, ...]] = [(tr("All"), *(exact(model.get("right")) for model in models),
+                                    exact(found.get("questions")))]
+    rows += [(language, *(exact(an_object(each.get(language)).get("right")) for each in by),
+              exact(an_object(by[0].get(language)).get("questions"))) for language in (by[0] if by else ())]
+    names = [str(model.get("name")) for model in models]
+    head = (tr("General questions answered right"), *names, tr("Questions"))
+    return Table(head, "w" + "r" * (len(names) + 1), rows) if models else None
 
 
 def _verdict(comparison: dict[str, Any]) -> str:

@@ -376,7 +376,8 @@ def _offer(folder: Path, task: Task) -> Offer:
         from slmstudio.core.evaluation.testset.reader import read_test_set
 
         rows = len(read_test_set(proposed["test"], None, task.cancelled, proposed["test_columns"]).items)
-    return Offer(proposed, rows, no_test, paces(proposed["models"], folder), offered_models(folder), _blind_votes())
+    return Offer(proposed, rows, no_test, paces(proposed["models"], folder, bool(proposed.get("general"))),
+                 offered_models(folder), _blind_votes())
 
 
 def _blind_votes() -> int:
