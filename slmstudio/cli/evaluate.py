@@ -302,8 +302,7 @@ def print_scores(scores: dict[str, Any]) -> None:
         said += [result["sentence"]] if result["sentence"] else []
     judge = scores.get("judge")
     said += [each["sentence"] for each in (judge, (judge or {}).get("agreement")) if each]
-    said += [sentence] if (sentence := gain.sentence(scores)) else []
-    for sentence in (*said, *scores.get("remarks", [])):
+    for sentence in (*said, *filter(None, [gain.sentence(scores)]), *scores.get("remarks", [])):
         say(sentence)
 
 

@@ -7,8 +7,8 @@ the tuned model, on the same held-out rows, in the score by which they are judge
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from slmstudio.core.evaluation.general import BASE, TUNED
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
 from slmstudio.core.evaluation.scores.statistics import share_of_difference
-from slmstudio.core.evaluation.scores.verdicts import rounded, score_text
 from slmstudio.core.files import an_object, finite, objects
-from slmstudio.core.i18n import join_sentences, number_text, tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.model.gguf.model import read_gguf
 from slmstudio.core.run.folder import EXPORTS
 
@@ -59,8 +58,8 @@ def measure(request: Mapping[str, Any], table: ScoreTable, metric: str | None) -
         metric: by which the answers are judged.
 
     Returns:
-        {"metric", "base", "tuned": their scores, "clear": whether the tuned model is better by more than chance,
-        "exports": one `Share` each; none where that isn't clear}.
+        {"metric", "exports": one `Share` each; none where the tuned model isn't better than the base by more than
+        chance}.
     """
     import numpy as np
 
@@ -69,24 +68,17 @@ def measure(request: Mapping[str, Any], table: ScoreTable, metric: str | None) -
     exports = [place for place, model in enumerate(models) if _is_export(model, request)]
     if metric is None or not exports or not {BASE, TUNED} <= {*names}:
         return None
-    base, tuned, its = names.index(BASE), names.index(TUNED), METRICS[metric]
-    both, shares, values = table.common(its, base, tuned), [], None
-    for place in [tuned, *exports]:  # the tuned model keeps all of it, which tells whether there is anything to keep
-        common = np.intersect1d(both, table.common(its, base, place))
-        if not len(common):
-            continue
-        counts = [table.counts(its, each, common) for each in (place, tuned, base)]
-        found = share_of_difference(*counts, its)
-        if place == tuned:
-            gained = float(its.score(counts[1].sum(0))) - float(its.score(counts[2].sum(0)))
-            clear = found is not None and (gained > 0) == its.higher_is_better
-            values = {"metric": metric, "base": rounded(float(its.score(counts[2].sum(0)))),
-                      "tuned": rounded(float(its.score(counts[1].sum(0)))), "clear": clear}
-        elif values and values["clear"] and found is not None:
-            shares.append({**_file(models[place]), "share": rounded(found.value), "low": rounded(found.low),
-                           "high": rounded(found.high),
-                           "tokens_per_second": table.speeds[place].to_dict()["tokens_per_second"]})
-    return values and {**values, "exports": shares}
+    base, tuned, its, found = names.index(BASE), names.index(TUNED), METRICS[metric], []
+    for place in exports:
+        common = np.intersect1d(table.common(its, base, tuned), table.common(its, base, place))
+        share = share_of_difference(*(table.counts(its, each, common) for each in (place, tuned, base)), its)
+        if share is not None:
+            value, low, high = (round(each, 6) for each in (share.value, share.low, share.high))
+            type_, size = _type_and_size(models[place])
+            found.append(asdict(Share(str(names[place]), type_, value, low, high, size,
+                                      table.speeds[place].to_dict()["tokens_per_second"],
+                                      str(models[place]["gguf"]), bool(models[place].get("adapter")))))
+    return {"metric": metric, "exports": found}
 
 
 def _is_export(model: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
@@ -95,13 +87,12 @@ def _is_export(model: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     return bool(model.get("gguf")) and Path(str(made)).parent == Path(str(request.get("train_run"))) / EXPORTS
 
 
-def _file(model: Mapping[str, Any]) -> dict[str, Any]:
+def _type_and_size(model: Mapping[str, Any]) -> tuple[str, int | None]:
     path, adapter = Path(str(model["gguf"])), model.get("adapter")
-    size, type_ = None, str(model["name"])
     with contextlib.suppress(UserError, OSError):
-        type_ = read_gguf(path).quantization
-        size = path.stat().st_size + (Path(str(adapter)).stat().st_size if adapter else 0)
-    return {"name": model["name"], "type": type_, "size_bytes": size, "path": str(path), "beside": bool(adapter)}
+        return (read_gguf(path).quantization,
+                path.stat().st_size + (Path(str(adapter)).stat().st_size if adapter else 0))
+    return str(model["name"]), None
 
 
 # -- What it says.
@@ -109,38 +100,26 @@ def _file(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def shares(scores: Mapping[str, Any]) -> list[Share]:
     """What each export keeps; none where none was asked, or the tuned model isn't clearly better than the base."""
-    found = []
-    for each in objects(an_object(scores.get(KEY)).get("exports")):
-        values = {one.name: each.get(one.name) for one in fields(Share)}
-        if None not in (finite(values[name]) for name in ("share", "low", "high")):
-            found.append(Share(**values))
-    return found
+    return [Share(**{one.name: each.get(one.name) for one in fields(Share)})
+            for each in objects(an_object(scores.get(KEY)).get("exports"))
+            if None not in (finite(each.get(name)) for name in ("share", "low", "high"))]
 
 
 def of_run(run: Path) -> list[Share]:
     """The shares that were measured last of each file of a run as it is now."""
-    found: dict[str, Share] = {}
+    found: dict[tuple[str, bool], Share] = {}
     for path in sorted((run / "jobs").glob("*/scores.json"), key=lambda path: path.stat().st_mtime):
         scores = files.read_json(path) or {}
         for each in shares(scores):
             with contextlib.suppress(OSError):
                 if Path(each.path).stat().st_mtime <= (finite(scores.get("created")) or 0.0):
-                    found[f"{each.path} {each.beside}"] = each
+                    found[each.path, each.beside] = each
     return list(found.values())
 
 
-def by_type(found: list[Share]) -> dict[str, tuple[float, float]]:
+def by_type(found: Iterable[Share]) -> dict[str, tuple[float, float]]:
     """Share and its lower bound by quantization type, of exports of the whole model."""
     return {each.type: (each.share, each.low) for each in found if not each.beside}
-
-
-def unclear(scores: Mapping[str, Any]) -> str:
-    """Why there are no shares, in a sentence; "" where there are, or no export was asked."""
-    found = an_object(scores.get(KEY))
-    if not found or found.get("clear") is True:
-        return ""
-    return tr("The tuned model isn't clearly better than the base in these rows, so there is no gain that an export "
-              "could keep.")
 
 
 def table(scores: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -156,19 +135,12 @@ def share_text(each: Share) -> str:
 
 
 def sentence(scores: Mapping[str, Any]) -> str:
-    """What the shares are of, and of the two ways to carry four bits, which keeps more; "" where there are none."""
-    found, values = shares(scores), an_object(scores.get(KEY))
-    if not found:
-        return unclear(scores)
-    metric = str(values.get("metric"))
-    said = [tr("Share of the gain over the base, {base} → {tuned} {metric}, that each export keeps.",
-               base=score_text(metric, finite(values.get("base"))),
-               tuned=score_text(metric, finite(values.get("tuned"))), metric=tr(METRICS[metric].name))]
-    merged = {each.type: each for each in found if not each.beside}
-    for each in found:
-        if each.beside and (other := merged.get(each.type)) is not None:
-            values = {"type": each.type, "beside": each.share, "merged": other.share}
-            said.append(tr("The adapter beside a base in {type} keeps {beside:.0%}; merged before it was quantized, "
-                           "{merged:.0%}.", **values))
-    return join_sentences(*said)
-
+    """What each export keeps, or why nobody can say; "" where none was asked."""
+    if not (known := an_object(scores.get(KEY))):
+        return ""
+    if not (found := shares(scores)):
+        return tr("The tuned model isn't clearly better than the base in these rows, so there is no gain that "
+                  "an export could keep.")
+    metric = METRICS.get(str(known.get("metric")))
+    return tr("Kept of the gain over the base ({score}): {shares}.", score=tr(metric.label) if metric else "",
+              shares=", ".join(f"{each.name} {each.share:.0%}" for each in found))

@@ -238,13 +238,13 @@ def difference_interval(first: NDArray[np.float64], second: NDArray[np.float64],
 def share_of_difference(of: NDArray[np.float64], whole: NDArray[np.float64], base: NDArray[np.float64],
                         metric: Metric) -> Interval | None:
     """Which share of `whole` less `base` is `of` less `base`, and its 95% interval; None where `whole` isn't clearly
-    different from `base`: a share of nothing has no bounds.
+    better than `base`: a share of nothing has no bounds.
 
     Fieller's interval of a ratio ("Some problems in interval estimation", Journal of the Royal Statistical Society B
     16, 1954), with errors by the bootstrap that draws the rows of all three together.
 
     Args:
-        of, whole, base: (rows, width), of the same rows.
+        of, whole, base: (rows, width), of the same rows; none of less than two rows.
     """
     import numpy as np
 
@@ -258,7 +258,7 @@ def share_of_difference(of: NDArray[np.float64], whole: NDArray[np.float64], bas
     errors = student_quantile(rows - 1) ** 2 * rows / (rows - 1) * np.cov(
         moved[0] - moved[2], moved[1] - moved[2], ddof=0)
     a, b, c = all_ * all_ - errors[1, 1], part * all_ - errors[0, 1], part * part - errors[0, 0]
-    if a <= 0:
+    if a <= 0 or (all_ > 0) != metric.higher_is_better:
         return None
     half = math.sqrt(max(0.0, b * b - a * c))
     return Interval(part / all_, float(b - half) / float(a), float(b + half) / float(a), rows)
