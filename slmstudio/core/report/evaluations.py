@@ -282,16 +282,15 @@ def gain_table(evaluation: Evaluation) -> Table | None:
 
 def general_table(evaluation: Evaluation) -> Table | None:
     """Right answers to the general questions, in all and by language; None where they weren't asked."""
-    found = an_object(evaluation.scores.get(general.KEY))
-    models = objects(found.get("models"))
-    by = [an_object(model.get("by_language")) for model in models]
-    rows: list[tuple[Any, ...]] = [(tr("All"), *(exact(model.get("right")) for model in models),
-                                    exact(found.get("questions")))]
-    rows += [(language, *(exact(an_object(each.get(language)).get("right")) for each in by),
-              exact(an_object(by[0].get(language)).get("questions"))) for language in (by[0] if by else ())]
-    names = [str(model.get("name")) for model in models]
-    head = (tr("General questions answered right"), *names, tr("Questions"))
-    return Table(head, "w" + "r" * (len(names) + 1), rows) if models else None
+    models = objects(an_object(evaluation.scores.get(general.KEY)).get("models"))
+    if not models:
+        return None
+    rows: list[tuple[Any, ...]] = [
+        (tr("All {n} questions", n=exact(models[0].get("questions"))), *(exact(each.get("right")) for each in models))]
+    rows += [(language, *(exact(an_object(each.get("by_language")).get(language)) for each in models))
+             for language in an_object(models[0].get("by_language"))]
+    return Table((tr("General questions answered right"), *(str(each.get("name")) for each in models)),
+                 "w" + "r" * len(models), rows)
 
 
 def _verdict(comparison: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def test_base_and_tuned_are_asked_once_and_it_is_known_how_long_that_took(tiny_m
     evaluate.run(job)
     found = json.loads((job.folder / "scores.json").read_text("utf-8"))
     assert [model["name"] for model in found["general"]["models"]] == ["base", "tuned"]
-    assert found["general"]["questions"] == 6 and found["general"]["comparisons"][0]["nats"]["difference"] == 0
+    assert found["general"]["models"][0]["questions"] == 6 and found["general"]["comparisons"][0]["same"]
     assert not (job.folder / general.answers_file(2)).exists()
     assert [each.units for each in time_estimate.load() if each.kind == time_estimate.GENERAL] == [1, 1]
     before = (job.folder / general.answers_file(1)).read_bytes()
