@@ -106,28 +106,30 @@ def base_for_strength(run: Path) -> Path:
     if not loras:
         raise UserError(what, tr("Chat sets the strength of a GGUF LoRA, and the run has no such file."),
                         tr("Export the run as GGUF LoRA first."))
-    for found, _ in bases_of_adapter(run):
-        return found
     base = Path(jobs.Job(run).request()["model"])
+    for found in filter(None, (library.starter_gguf(), *base.glob("*.gguf"), *base.parent.glob("*.gguf"))):
+        with contextlib.suppress(UserError):
+            if fitting(found, loras):
+                return found
     raise UserError(what,
                     tr("That needs a GGUF file of {base} as it was before training, and there isn't one next to "
                        "it.", base=base.name),
                     tr("Open such a file in Chat, and set the strength on the right."))
 
 
-def bases_of_adapter(run: Path) -> Iterator[tuple[Path, Path]]:
-    """Each GGUF file of a run's base that is known here, with the run's newest GGUF LoRA, which fits it.
+def quantized_bases(run: Path) -> Iterator[tuple[Path, Path]]:
+    """Each GGUF file that was made of a run's base, with the run's newest GGUF LoRA: those in the base's folder, and
+    the starter model's own. A file beside the folder may be another model of the same shape.
 
     Raises:
         UserError: run.json can't be used.
     """
     loras = sorted((run / run_folder.EXPORTS).glob(f"*{paths.LORA_ENDING}"), key=lambda path: -path.stat().st_mtime)
     base = Path(jobs.Job(run).request()["model"])
-    for found in filter(None, (library.starter_gguf(), *base.glob("*.gguf"), *base.parent.glob("*.gguf"),
-                               *(base / run_folder.EXPORTS).glob("*.gguf"))) if loras else ():
+    own = library.starter_gguf() if base.name == library.STARTER_NAME else None
+    for found in filter(None, (own, *base.glob("*.gguf"), *(base / run_folder.EXPORTS).glob("*.gguf"))):
         with contextlib.suppress(UserError):
-            if fits := fitting(found, loras):
-                yield found, fits[0].path
+            yield from ((found, lora.path) for lora in fitting(found, loras[:1]))
 
 
 def _run_of(gguf: Path) -> Path | None:

@@ -71,7 +71,8 @@ def measure(request: Mapping[str, Any], table: ScoreTable, metric: str | None) -
     base, tuned, its, found = names.index(BASE), names.index(TUNED), METRICS[metric], []
     for place in exports:
         common = np.intersect1d(table.common(its, base, tuned), table.common(its, base, place))
-        share = share_of_difference(*(table.counts(its, each, common) for each in (place, tuned, base)), its)
+        export, whole, none = (table.counts(its, each, common) for each in (place, tuned, base))
+        share = share_of_difference(export, whole, none, its)
         if share is not None:
             value, low, high = (round(each, 6) for each in (share.value, share.low, share.high))
             type_, size = _type_and_size(models[place])
@@ -100,7 +101,8 @@ def _type_and_size(model: Mapping[str, Any]) -> tuple[str, int | None]:
 
 def shares(scores: Mapping[str, Any]) -> list[Share]:
     """What each export keeps; none where none was asked, or the tuned model isn't clearly better than the base."""
-    return [Share(**{one.name: each.get(one.name) for one in fields(Share)})
+    known = [one.name for one in fields(Share)]
+    return [Share(**{name: each.get(name) for name in known})  # type: ignore[arg-type]
             for each in objects(an_object(scores.get(KEY)).get("exports"))
             if None not in (finite(each.get(name)) for name in ("share", "low", "high"))]
 

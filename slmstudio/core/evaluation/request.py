@@ -348,7 +348,7 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
         if any(model["name"] == name for model in models):
             name = path.stem
         models.append({"name": name, "model": None, "adapter": None, "gguf": str(path)})
-    for base, lora in partners.bases_of_adapter(run) if exports else ():
+    for base, lora in partners.quantized_bases(run) if exports else ():
         beside = {"name": f"{read_gguf(base).quantization} + adapter", "model": None, "adapter": str(lora),
                   "gguf": str(base)}
         models.append(with_own_name(beside, [model["name"] for model in models]))

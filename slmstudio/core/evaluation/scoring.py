@@ -180,14 +180,13 @@ def row_scores(job_folder: Path | str) -> list[Row]:
 
 def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     models = [_model(rows, table, i) for i in range(len(rows.names))]
+    compared = with_losses(verdicts.comparisons(rows.names, table))
     found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(folder, rows, table), "models": models,
-             "comparisons": with_losses(verdicts.comparisons(rows.names, table)),
-             "group_comparisons": verdicts.group_comparisons(rows.names, table), "judge": _judge(folder)}
-    main = next((each["metric"] for each in found["comparisons"] if each["main"]), None)
-    if (kept := gain.measure(rows.request, table, main)) is not None:
-        found[gain.KEY] = kept
-    if (known := general.score(folder, rows.request)) is not None:
-        found[general.KEY] = known
+             "comparisons": compared, "group_comparisons": verdicts.group_comparisons(rows.names, table),
+             "judge": _judge(folder)}
+    main = next((each["metric"] for each in compared if each["main"]), None)
+    besides = {gain.KEY: gain.measure(rows.request, table, main), general.KEY: general.score(folder, rows.request)}
+    found |= {key: known for key, known in besides.items() if known is not None}
     return {**found, "remarks": remarks(found)}
 
 

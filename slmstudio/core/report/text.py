@@ -27,6 +27,9 @@ SCORES = {
     "benchmarks": [{"name": str, "title": str, "shots": NUMBER, "limit": NUMBER, "data": str, "sentence": str,
                     "models": [{"name": str, "accuracy": SCORE, "by_subject": {"*": SCORE}}],
                     "comparisons": [COMPARISON]}],
+    "gain": {"metric": str, "exports": [{"name": str, "type": str, "path": str, "beside": bool, "*": NUMBER}]},
+    "general": {"models": [{"name": str, "right": NUMBER, "questions": NUMBER, "by_language": {"*": NUMBER}}],
+                "comparisons": [COMPARISON]},
 }
 """scores.json of an evaluation."""
 PARITY = {"type": str, "sha256": str, "verdict": str, "passed": bool, "failures": [SCALAR],
