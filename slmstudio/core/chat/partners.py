@@ -121,8 +121,7 @@ def quantized_bases(run: Path) -> Iterator[tuple[Path, Path]]:
     """Each GGUF file that was made of a run's base, with the run's newest GGUF LoRA: those in the base's folder, and
     the starter model's own. A file beside the folder may be another model of the same shape.
 
-    Raises:
-        UserError: run.json can't be used.
+    Raises UserError: run.json can't be used.
     """
     loras = sorted((run / run_folder.EXPORTS).glob(f"*{paths.LORA_ENDING}"), key=lambda path: -path.stat().st_mtime)
     base = Path(jobs.Job(run).request()["model"])

@@ -291,11 +291,7 @@ def answering(facts: ModelFacts, machine: Machine, answers: int, tokens: float, 
 
 
 def general(facts: ModelFacts, machine: Machine, known: Sequence[Timing] | None = None) -> TimeEstimate:
-    """The time in which a model that is loaded is asked the general questions, which it only reads.
-
-    Args:
-        known: what such work took before, where it was read already.
-    """
+    """The time in which a model that is loaded is asked the general questions, which it only reads."""
     key = measured.device_key("cuda" if machine.gpus else "cpu", machine)
     found = _timed(GENERAL, key, measured.model_key(facts), 1, facts.parameters, known)
     return found or TimeEstimate.around(rough_seconds(facts.parameters, GENERAL_TOKENS, machine) / 2, ROUGH)

@@ -15,7 +15,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, keep_choice, named
-from slmstudio.gui.common.widgets.figures import FigureTable, MeaningButton
+from slmstudio.gui.common.widgets.figures import Figure, FigureTable, MeaningButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
 from slmstudio.gui.evaluation.answer_view import AnswerView, Found, read_found
@@ -23,7 +23,6 @@ from slmstudio.gui.evaluation.answers.rows_model import LOSSES
 from slmstudio.gui.evaluation.answers.votes import VoteSentences, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import (
-    gain_rows,
     group_names,
     group_rows,
     group_sentences,
@@ -225,8 +224,11 @@ class ScoresView(QWidget):
         which = self.groups.current()
         key = GROUPS.get(which, "")
         self.meaning.set_terms(["verdict", *map(of_metric, metrics_of(evaluation)), "p_value", "interval"])
-        self.table.show_rows(*(metric_rows(evaluation) if which == ALL else gain_rows(evaluation.scores)
-                               if which == EXPORTS else group_rows(evaluation, key)))
+        if which == EXPORTS:
+            heads, rows = gain.table(evaluation.scores)
+            self.table.show_rows(heads, [list(map(Figure, row)) for row in rows])
+        else:
+            self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
         show_text(self.group_verdicts, "\n".join(group_sentences(evaluation.scores, key)) if key else "")
 
     def save_table(self, path: Path) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.evaluation import gain
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.files import an_object, objects
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
@@ -181,12 +180,6 @@ def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
     if len(found) > MOST_SENTENCES:
         lines.append(ntr("And {n:,} more.", "And {n:,} more.", len(found) - MOST_SENTENCES))
     return lines
-
-
-def gain_rows(scores: Mapping[str, Any]) -> tuple[list[str], list[list[Figure]]]:
-    """What each export keeps of the gain over the base, its size and its speed."""
-    heads, rows = gain.table(scores)
-    return list(heads), [[Figure(cell) for cell in row] for row in rows]
 
 
 def _of_groups(scores: Mapping[str, Any], key: str) -> dict[str, list[dict[str, Any]]]:

@@ -288,11 +288,7 @@ class _Spent:
 
 
 def _keep_time(spec: dict[str, Any], took: _Spent, kind: str = "") -> None:
-    """Keep how long the answers of a model folder took, for the estimates of the next evaluations.
-
-    Args:
-        kind: of work, where it isn't the rows of the test set; all of it is one unit then.
-    """
+    """Keep how long the answers of a model folder took, or work of another kind, for the estimates of evaluations."""
     if spec.get("model") and took.tokens:
         facts = read_model(Path(spec["model"]))
         key = measured.device_key("cuda" if torch.cuda.is_available() else "cpu", read_machine())

@@ -241,8 +241,7 @@ class LlamaGguf:
             raise error
 
     def load_adapter(self, path: Path) -> Any:
-        """A GGUF LoRA that fits the model, for `put_on`; it goes with the model. Raises UserError: it can't be
-        loaded."""
+        """A GGUF LoRA for `put_on`; it goes with the model. Raises UserError: it can't be loaded."""
         RECENT.clear()
         handle = self._api.llama_adapter_lora_init(self.model, str(path).encode("utf-8"))
         if not handle:  # a null pointer, which isn't None

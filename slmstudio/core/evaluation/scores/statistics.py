@@ -242,14 +242,10 @@ def share_of_difference(of: NDArray[np.float64], whole: NDArray[np.float64], bas
 
     Fieller's interval of a ratio ("Some problems in interval estimation", Journal of the Royal Statistical Society B
     16, 1954), with errors by the bootstrap that draws the rows of all three together.
-
-    Args:
-        of, whole, base: (rows, width), of the same rows; none of less than two rows.
     """
     import numpy as np
 
-    rows = len(of)
-    if rows < 2:
+    if (rows := len(of)) < 2:
         return None
     scores = [float(metric.score(each.sum(0))) for each in (of, whole, base)]
     part, all_ = scores[0] - scores[2], scores[1] - scores[2]
