@@ -1,5 +1,5 @@
-"""The general questions are asked of a run's base and tuned model with the rest, once, and each choice is scored as an
-answer; an adapter beside a quantised base answers as the two merged do."""
+"""The general questions are asked of a run's base and tuned model with the rest, once; an adapter beside a GGUF base
+answers as the two merged do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from support import gguf_models
 from support.evaluation_jobs import asked
-from worker.evaluation.test_evaluate import items, lines, opened
+from worker.evaluation.test_evaluate import items, lines
 
 from slmstudio.core.chat.placement import Wish
 from slmstudio.core.evaluation import general
@@ -21,20 +20,6 @@ from slmstudio.worker.answering.rows import prepare
 from slmstudio.worker.evaluation import evaluate
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def test_each_choice_is_scored_as_an_answer(tiny_model):
-    model, item = opened(tiny_model), general.questions()[0]
-    line = lines(model, [prepare(item, model, 24)], 8)[0]
-    text = model.template.render(item["messages"], add_generation_prompt=True)
-    wanted = []
-    for choice in item["choices"]:
-        before, whole = model.encode(text.rstrip()), model.encode(text + choice)
-        with torch.no_grad():
-            table = model.model(input_ids=torch.tensor([whole])).logits[0].log_softmax(-1)
-        wanted.append(sum(float(table[at - 1, whole[at]]) for at in range(len(before), len(whole))))
-    assert line["choice_logprobs"] == pytest.approx(wanted, abs=1e-3) and line["choices_by"] == "text"
-    assert line["answer"] == item["choices"][wanted.index(max(wanted))] and line["tokens"] == 0
 
 
 def test_base_and_tuned_are_asked_once_and_it_is_known_how_long_that_took(tiny_model, tmp_path, studio_home,
