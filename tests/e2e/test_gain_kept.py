@@ -32,10 +32,10 @@ def done(job: Any) -> Path:
     return job.folder
 
 
-def train(place: Path, **changes: Any) -> Path:
-    """The starter model, trained on 60 rows of its data as the planner would, but for the changes."""
+def train(place: Path, count: int = 60, **changes: Any) -> Path:
+    """The starter model, trained on the first rows of its data as the planner would, but for the changes."""
     rows = place / "rows.jsonl"
-    rows.write_text("".join(paths.starter_train_file().read_text("utf-8").splitlines(keepends=True)[:60]), "utf-8")
+    rows.write_text("".join(paths.starter_train_file().read_text("utf-8").splitlines(keepends=True)[:count]), "utf-8")
     return done(folder.create(RunConfig(**{
         "name": "trial", "model": str(starter.model()), "train_file": str(rows), "eval_steps": 1000, "lora_rank": 64,
         "eval_file": str(paths.starter_test_file()), "micro_batch_size": 4, "gradient_accumulation_steps": 1,
@@ -67,5 +67,6 @@ def test_shares_equal_those_computed_by_hand_and_a_planned_run_forgets_nothing(t
 
 
 def test_a_run_driven_to_overfit_has_forgotten(tmp_path, studio_home):
-    _, scores = evaluated(train(tmp_path, epochs=10.0, learning_rate=4e-3), 4)
+    """Ten times over a few rows, in steps seven times as large as planned."""
+    _, scores = evaluated(train(tmp_path, 16, epochs=10.0, learning_rate=1e-2), 4)
     assert general.loss(scores) is not None, scores["general"]

@@ -3,8 +3,9 @@
 Accuracy on a user's own rows can be paid for by forgetting, which those rows don't show. Each of a question's four
 choices is scored as an answer (`choices_by`), since small models can't name letters; and right answers are counted. How
 sure a model is of the right choice is more sensitive, but also to what isn't forgotten: the starter model had 25 of 48
-right, and 25 to 27 after three runs as planned, in one of which the surprise at the right choice rose from 2.4 to 4.0
-nats (p = 0.007), most of it in Hindi, where it guesses.
+right, 25 to 27 after three runs as planned and 15 after one with steps seven times as large (p = 0.01); but in one of
+those three the surprise at the right choice rose from 2.4 to 4.0 nats (p = 0.007), most of it in Hindi, where it
+guesses.
 """
 
 from __future__ import annotations
