@@ -71,6 +71,8 @@ def evaluate(
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: the precision of models in folders. By "
                                                        "default, the one that the run was trained in; without a run, "
                                                        "the model's own on a GPU, and fp32 on the processor.")] = None,
+    general: Annotated[bool, typer.Option(help="Ask a run's base and tuned model the general questions too, to see "
+                                               "what was forgotten.")] = True,
     device: Device = None,
     seed: Annotated[int, typer.Option(help="Seed for drawing the rows.")] = 0,
     as_json: Json = False,
@@ -99,6 +101,7 @@ def evaluate(
                  "precision": precision or _precision(request)}
         request.update({key: value for key, value in given.items() if value is not None})
         request["seed"] = seed
+        request["general"] = general and bool(request.get("general"))
         request["device"] = chosen(device)
         if test is not None:
             request["test"], request["limit"] = str(test.absolute()), None
@@ -207,7 +210,7 @@ def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
     if checked.test is not None:
         rows = min(len(checked.test.items), request["limit"] or len(checked.test.items))
         names = [model["name"] for model in request["models"]]
-        print_time(at_end.total(at_end.paces(request["models"], run), names, rows))
+        print_time(at_end.total(at_end.paces(request["models"], run, bool(request.get("general"))), names, rows))
     return requests.create(request, run)
 
 
@@ -334,6 +337,7 @@ def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
 
 def print_scores(scores: dict[str, Any]) -> None:
     """Tables of all scores with their 95% intervals, and what they say."""
+    from slmstudio.core.evaluation import gain
     from slmstudio.core.evaluation.scores.metrics import METRICS
 
     models = scores.get("models") or []
@@ -344,13 +348,16 @@ def print_scores(scores: dict[str, Any]) -> None:
                  *(_figure(model["scores"].get(key)) for model in models)) for key, name in names.items()]
         print_table(ntr("Scores of {n:,} row", "Scores of {n:,} rows", scores["test"]["rows"]), rows,
                     ("", *(model["name"] for model in models)))
+    headings, kept = gain.table(scores)
+    if kept:
+        print_table(tr("What each export keeps"), kept, headings)
     said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]
     for result in scores.get("benchmarks") or []:
         print_benchmark(result)
         said += [result["sentence"]] if result["sentence"] else []
     judge = scores.get("judge")
     said += [each["sentence"] for each in (judge, (judge or {}).get("agreement")) if each]
-    for sentence in (*said, *scores.get("remarks", [])):
+    for sentence in (*said, *filter(None, [gain.sentence(scores)]), *scores.get("remarks", [])):
         say(sentence)
     if scores.get("rivals"):
         print_rivals(scores["rivals"])

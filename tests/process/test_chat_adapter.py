@@ -19,6 +19,7 @@ from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.gguf.lora import fitting, read_lora
+from slmstudio.worker.answering.rows import Ask
 
 WIDTH, INNER, LAYERS, HEADS, RANK, ALPHA = 64, 96, 2, 4, 4, 8.0
 STRENGTHS = (0.5, 1.0, 1.5)
@@ -141,6 +142,20 @@ def test_each_strength_is_that_much_of_the_update(files: dict[Any, Path]) -> Non
 def test_going_back_gives_the_same_numbers_again(files: dict[Any, Path]) -> None:
     found = logits(files["base"], files["lora"], (1.0, 0.0, 1.5, 1.0, 0.0))
     assert np.array_equal(found[0], found[3]) and np.array_equal(found[1], found[4])
+
+
+def test_an_evaluation_answers_with_it_beside_the_base_as_with_the_two_merged(files: dict[Any, Path]) -> None:
+    from slmstudio.core.chat.placement import Wish
+    from slmstudio.worker.answering.llama_model import load_gguf
+
+    found = []
+    for gguf_file, lora in ((files[1.0], None), (files["base"], str(files["lora"])), (files["base"], None)):
+        model = load_gguf(gguf_file, 2**28, Wish(), lora)
+        ask = Ask(model.encode("My order 4521"), (model.encode(" has not arrived"),))
+        [reply] = model.run([ask], lambda share: None)
+        found.append(reply.logprobs[0])
+        model.close()
+    assert found[1] == pytest.approx(found[0], rel=2e-3) != pytest.approx(found[2], rel=2e-3)
 
 
 # -- the worker ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ what not, the adapters that fit it, and corrected answers as rows."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,20 @@ def base_for_strength(run: Path) -> Path:
                     tr("That needs a GGUF file of {base} as it was before training, and there isn't one next to "
                        "it.", base=base.name),
                     tr("Open such a file in Chat, and set the strength on the right."))
+
+
+def quantized_bases(run: Path) -> Iterator[tuple[Path, Path]]:
+    """Each GGUF file that was made of a run's base, with the run's newest GGUF LoRA: those in the base's folder, and
+    the starter model's own. A file beside the folder may be another model of the same shape.
+
+    Raises UserError: run.json can't be used.
+    """
+    loras = sorted((run / run_folder.EXPORTS).glob(f"*{paths.LORA_ENDING}"), key=lambda path: -path.stat().st_mtime)
+    base = Path(jobs.Job(run).request()["model"])
+    own = library.starter_gguf() if base.name == library.STARTER_NAME else None
+    for found in filter(None, (own, *base.glob("*.gguf"), *(base / run_folder.EXPORTS).glob("*.gguf"))):
+        with contextlib.suppress(UserError):
+            yield from ((found, lora.path) for lora in fitting(found, loras[:1]))
 
 
 def _run_of(gguf: Path) -> Path | None:

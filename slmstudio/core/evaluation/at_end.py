@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import islice
@@ -13,15 +13,15 @@ from typing import Any
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows
-from slmstudio.core.evaluation.advice.evidence import BASE, TUNED
+from slmstudio.core.evaluation.general import BASE, TUNED
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.files import number
-from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import time_estimate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.run_fields import QUESTIONS
-from slmstudio.core.run.time_estimate import TimeEstimate, answering
+from slmstudio.core.run.time_estimate import TimeEstimate, Timing, answering
 
 # -- How long an evaluation takes, before it begins: by what answers of such models took on this machine.
 
@@ -31,13 +31,14 @@ USUAL_TOKENS = 200.0
 """Of a question with its answer, where nobody knows."""
 
 
-def paces(models: Iterable[Mapping[str, Any]], run: Path | None) -> dict[str, Pace]:
+def paces(models: Iterable[Mapping[str, Any]], run: Path | None, general: bool = False) -> dict[str, Pace]:
     """By the model's name, what its answers take. A GGUF file is taken for as fast as a model folder beside it. Reads
     files, so not on the UI thread.
 
     Args:
         models: those of a request.
         run: whose rows are asked, or rows like them; None if there is none.
+        general: whether base and tuned model are asked the general questions besides.
 
     Returns:
         Nothing where no model folder is among them.
@@ -53,8 +54,15 @@ def paces(models: Iterable[Mapping[str, Any]], run: Path | None) -> dict[str, Pa
                 facts = read_model(Path(model["model"]))
         if facts is not None:
             read = tokens * (1 + (model.get("context") or {}).get("k", 0))  # each row that it is shown is read, too
-            found[str(model["name"])] = partial(answering, facts, machine, tokens=read, tuned=tuned, known=known)
+            found[str(model["name"])] = partial(
+                _answering, facts, machine, known, read, tuned, general and model["name"] in (BASE, TUNED))
     return found
+
+
+def _answering(facts: ModelFacts, machine: Machine, known: Sequence[Timing], tokens: float, tuned: bool, general: bool,
+               answers: int) -> TimeEstimate:
+    found = answering(facts, machine, answers, tokens, tuned, known)
+    return found.plus(time_estimate.general(facts, machine, known)) if general else found
 
 
 def total(known: Mapping[str, Pace], names: Iterable[str], answers: int) -> TimeEstimate | None:

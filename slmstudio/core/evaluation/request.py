@@ -11,7 +11,10 @@
      "train_run": folder or null, "train_file": path or null, "train_split": null or {"eval_fraction", "seed", "by"},
      "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
      "first": how many rows all models answer before the others, and are shown meanwhile, or left out,
-     "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text}}
+     "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text},
+     "general": whether base and tuned model are asked general questions besides (`evaluation.general`), or left out}
+
+A model with a GGUF file and an adapter is that base with a GGUF LoRA beside it.
 
 The first model is what the others are compared with. The rows that `train_run` keeps and has learned are compared with
 the test set; of a run that keeps none those of `train_file`, with `train_split` only the ones that were learned.
@@ -32,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import disk_space, files, jobs, paths, program
+from slmstudio.core.chat import partners
 from slmstudio.core.data import layouts, split
 from slmstudio.core.data.reader import Dataset, columns_of, read_as
 from slmstudio.core.data.record import Record
@@ -333,11 +337,13 @@ def propose(run: Path, exports: bool = False, cancelled: Callable[[], bool] | No
         "train_split": None if config.eval_file else {
             "eval_fraction": config.eval_fraction, "seed": config.split_seed, "by": config.split_by},
         "system": None, "max_new_tokens": tokens, "precision": config.precision, "batch_size": None, "judge": None,
+        "general": True,
     }
 
 
 def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, Any]]:
-    """The base model, the result, and where wanted the GGUF exports by their quantization type.
+    """The base model, the result, and where wanted the GGUF exports by their quantization type; and the adapter beside
+    each GGUF file of the base that is here, where the run has it as GGUF LoRA.
 
     Raises:
         UserError: the run has no result.
@@ -354,6 +360,10 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
         if any(model["name"] == name for model in models):
             name = path.stem
         models.append({"name": name, "model": None, "adapter": None, "gguf": str(path)})
+    for base, lora in partners.quantized_bases(run) if exports else ():
+        beside = {"name": f"{read_gguf(base).quantization} + adapter", "model": None, "adapter": str(lora),
+                  "gguf": str(base)}
+        models.append(with_own_name(beside, [model["name"] for model in models]))
     return models
 
 

@@ -27,6 +27,7 @@ from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.gguf.lora import check_fits, read_lora
 from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run.folder import need_own_result
@@ -275,6 +276,8 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
             if not Path(gguf).exists():
                 raise UserError(tr("{path} doesn't exist.", path=gguf), tr("It was moved or deleted."))
             read_sound_gguf(gguf)
+            if adapter:
+                check_fits(read_lora(adapter), Path(gguf))
             return 0
         context = read_model(str(folder)).context_length
         if adapter and not (Path(adapter) / "adapter_config.json").is_file():

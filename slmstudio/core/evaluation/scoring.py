@@ -13,7 +13,7 @@ from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import os_errors_as
-from slmstudio.core.evaluation import answer_rows, rivals
+from slmstudio.core.evaluation import answer_rows, gain, general, rivals
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
 from slmstudio.core.evaluation.rival_models import NAMES
 from slmstudio.core.evaluation.scores import judging, verdicts
@@ -183,11 +183,15 @@ def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     models = [_model(rows, table, i) for i in range(len(rows.names))]
     # Rivals are a family of tests of their own: they make it no harder to show that a model is better than its base.
     others = [at for at, name in enumerate(rows.names) if at and name not in NAMES]
+    compared = with_losses(verdicts.comparisons(rows.names, table, others))
     found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(folder, rows, table), "models": models,
-             "comparisons": with_losses(verdicts.comparisons(rows.names, table, others)),
-             "group_comparisons": verdicts.group_comparisons(rows.names, table, others), "judge": _judge(folder)}
-    if (compared := rivals.compare(rows, table)) is not None:
-        found["rivals"] = {**compared, "sentence": rivals.sentence({"rivals": compared})}
+             "comparisons": compared, "group_comparisons": verdicts.group_comparisons(rows.names, table, others),
+             "judge": _judge(folder)}
+    if (against := rivals.compare(rows, table)) is not None:
+        found["rivals"] = {**against, "sentence": rivals.sentence({"rivals": against})}
+    main = next((each["metric"] for each in compared if each["main"]), None)
+    besides = {gain.KEY: gain.measure(rows.request, table, main), general.KEY: general.score(folder, rows.request)}
+    found |= {key: known for key, known in besides.items() if known is not None}
     return {**found, "remarks": remarks(found)}
 
 

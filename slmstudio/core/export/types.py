@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -141,6 +141,9 @@ PROCESSOR_BANDWIDTH = 20 * GB
 FLUENT = 10.0
 """Tokens a second at which an answer comes as fast as one reads."""
 USUAL = "Q4_K_M"
+KEPT_SHARE, SURE_SHARE = 0.95, 0.8
+"""Share of the gain over the base from which a type keeps what was learned, and below which its interval must not
+reach: the smallest of several types looks better than it is where few rows were asked."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +193,13 @@ def memory_bytes(kind: QuantType, model: ModelFacts) -> int:
     return kind.estimate_bytes(model) + cache + _BATCH * model.vocabulary_size * 4
 
 
-def propose(model: ModelFacts, target: Target) -> Proposal:
-    """The type to take for a machine: the best that fits; on a processor the best that is fluent too."""
+def propose(model: ModelFacts, target: Target, kept: Mapping[str, tuple[float, float]] | None = None) -> Proposal:
+    """The type to take for a machine. Of types whose answers were measured, the smallest that fits and keeps what was
+    learned; else the best that fits, on a processor the best that is fluent too.
+
+    Args:
+        kept: by the type's name, the share of the gain over the base that it keeps, and the lower bound of that.
+    """
     ladder = [kind for kind in QUANT_TYPES if kind.quantized]
     fitting = [kind for kind in ladder if memory_bytes(kind, model) <= target.budget]
     if not fitting:
@@ -200,6 +208,8 @@ def propose(model: ModelFacts, target: Target) -> Proposal:
                         tr("Even {type} needs {need}, but only about {budget} is free for a model.",
                            type=smallest.name, need=format_bytes(memory_bytes(smallest, model)),
                            budget=format_bytes(target.budget)))
+    if measured := [kind for kind in fitting if kind.name in (kept or {})]:
+        return _measured(measured, kept or {}, model)
     best = fitting[0]
     if target.on_processor:
         best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.name == USUAL), fitting[0])
@@ -213,6 +223,16 @@ def propose(model: ModelFacts, target: Target) -> Proposal:
     else:
         rest = tr("It loses next to nothing.")
     return Proposal(best, f"{why} {rest}")
+
+
+def _measured(fitting: list[QuantType], kept: Mapping[str, tuple[float, float]], model: ModelFacts) -> Proposal:
+    enough = [kind for kind in fitting if kept[kind.name][0] >= KEPT_SHARE and kept[kind.name][1] >= SURE_SHARE]
+    best = enough[-1] if enough else max(fitting, key=lambda kind: kept[kind.name][0])
+    values = {"type": best.name, "share": kept[best.name][0], "size": format_bytes(best.estimate_bytes(model))}
+    return Proposal(best, tr("{type} keeps {share:.0%} of the gain over the base on your test rows, in {size}: the "
+                             "smallest that was measured to lose little.", **values) if enough else
+                    tr("{type} keeps {share:.0%} of the gain over the base on your test rows, the most of those that "
+                       "were measured.", **values))
 
 
 def _speed(kind: QuantType, model: ModelFacts) -> float:

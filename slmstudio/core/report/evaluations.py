@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
-from slmstudio.core.evaluation import rivals
+from slmstudio.core.evaluation import gain, general, rivals
 from slmstudio.core.evaluation.comparability import difference, is_own, model_names
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
@@ -282,6 +282,25 @@ def comparison_table(evaluation: Evaluation) -> Table | None:
              _verdict(each)) for each in evaluation.comparisons]
     head = (tr("Compared"), tr("Score"), tr("Difference"), "p", tr("Rows"), tr("Rows needed"), tr("Verdict"))
     return Table(head, "wwsnrrl", rows) if rows else None
+
+
+def gain_table(evaluation: Evaluation) -> Table | None:
+    """What each export keeps of the gain over the base, with its size and speed."""
+    head, rows = gain.table(evaluation.scores)
+    return Table(head, "wsrr", list(rows)) if rows else None
+
+
+def general_table(evaluation: Evaluation) -> Table | None:
+    """Right answers to the general questions, in all and by language; None where they weren't asked."""
+    models = objects(an_object(evaluation.scores.get(general.KEY)).get("models"))
+    if not models:
+        return None
+    rows: list[tuple[Any, ...]] = [
+        (tr("All {n} questions", n=exact(models[0].get("questions"))), *(exact(each.get("right")) for each in models))]
+    rows += [(language, *(exact(an_object(each.get("by_language")).get(language)) for each in models))
+             for language in an_object(models[0].get("by_language"))]
+    return Table((tr("General questions answered right"), *(str(each.get("name")) for each in models)),
+                 "w" + "r" * len(models), rows)
 
 
 def _verdict(comparison: dict[str, Any]) -> str:

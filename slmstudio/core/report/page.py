@@ -11,6 +11,7 @@ from slmstudio import __version__
 from slmstudio.core import files, paths
 from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import UserError, os_errors_as
+from slmstudio.core.evaluation import gain
 from slmstudio.core.evaluation.answer_rows import Row
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.export.proof import HEADINGS, required, result
@@ -233,6 +234,7 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
                          verdict=one["sentence"]) for one in each.main_comparisons if one.get("sentence")],
         "remarks": each.scores.get("remarks") or [], "groups": [table for table in groups if table],
         "groups_compared": bool(each.scores.get("group_comparisons")), "judge": _judge(judge) if judge else None,
+        "kept": scores.gain_table(each), "kept_said": gain.sentence(each.scores), "general": scores.general_table(each),
     }
 
 

@@ -29,6 +29,9 @@ SCORES = {
                     "comparisons": [COMPARISON]}],
     "rivals": {"metric": str, "case": str, "sentence": str, "comparisons": [COMPARISON], "table": [
         {"name": str, "rival": str, "prompt_tokens": NUMBER, "seconds": NUMBER, "memory_bytes": NUMBER, **SCORE}]},
+    "gain": {"metric": str, "exports": [{"name": str, "type": str, "path": str, "beside": bool, "*": NUMBER}]},
+    "general": {"models": [{"name": str, "right": NUMBER, "questions": NUMBER, "by_language": {"*": NUMBER}}],
+                "comparisons": [COMPARISON]},
 }
 """scores.json of an evaluation."""
 PARITY = {"type": str, "sha256": str, "verdict": str, "passed": bool, "failures": [SCALAR],

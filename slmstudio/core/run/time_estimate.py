@@ -31,7 +31,8 @@ from slmstudio.core.run.measured import Measurement
 # -- How long evaluations, exports and downloads took on this machine, kept in `timings.json` for estimates to come.
 
 KIND = "timings"
-ANSWERING, TUNED, EXPORTING, DOWNLOADING = "answering", "answering tuned", "exporting", "downloading"
+ANSWERING, TUNED, GENERAL, EXPORTING, DOWNLOADING = (
+    "answering", "answering tuned", "general", "exporting", "downloading")
 MOST = 60
 """Entries of one kind that are kept; the oldest go first."""
 
@@ -40,11 +41,12 @@ MOST = 60
 class Timing:
     """
     Attributes:
-        kind: `ANSWERING` as the model came, `TUNED` with an adapter, `EXPORTING` or `DOWNLOADING`.
+        kind: `ANSWERING` as the model came, `TUNED` with an adapter, `GENERAL` of the general questions, `EXPORTING` or
+            `DOWNLOADING`.
         machine: as `measured.device_key` names it; "" of a download.
         model: as `measured.model_key` names it, of an export with its types; "" of a download.
-        units: tokens of the questions with their references, files, or bytes; `cost`: of one of them, to scale by: the
-            model's parameters, or 1.
+        units: tokens of the questions with their references, files, bytes, or all general questions as one; `cost`: of
+            one of them, to scale by: the model's parameters, or 1.
         seconds: that they took; `before`: that went by until the first of them, as for loading.
         when: seconds since 1970.
     """
@@ -148,6 +150,8 @@ EXPORTED, EXPORT_BASE = 9.5e6, 2e8
 """Parameters a second that an export converts and proves, until it was measured; and what it does for any model and any
 number of files, as parameters. On 2 cores, one file of a model of 16 million took 19 s, one of 135 million 30 to 38,
 and two of these 48."""
+GENERAL_TOKENS = 2800
+"""Of the general questions, by the starter model's tokenizer; one that knows Hindi has half of them."""
 COPIED = {"ADAPTER": 0.02, "LORA": 0.1, "MERGED": 0.3}
 """What isn't proven, as a share of the work of a GGUF file: an assumption."""
 WRITTEN, ANSWERED = 80, 2
@@ -284,6 +288,13 @@ def answering(facts: ModelFacts, machine: Machine, answers: int, tokens: float, 
         return TimeEstimate.around(found.likely, SCALED)
     return TimeEstimate.around(
         LOADING + facts.disk_bytes / READ + rough_seconds(facts.parameters, ANSWERED * units, machine) / 2, ROUGH)
+
+
+def general(facts: ModelFacts, machine: Machine, known: Sequence[Timing] | None = None) -> TimeEstimate:
+    """The time in which a model that is loaded is asked the general questions, which it only reads."""
+    key = measured.device_key("cuda" if machine.gpus else "cpu", machine)
+    found = _timed(GENERAL, key, measured.model_key(facts), 1, facts.parameters, known)
+    return found or TimeEstimate.around(rough_seconds(facts.parameters, GENERAL_TOKENS, machine) / 2, ROUGH)
 
 
 def exporting(facts: ModelFacts, machine: Machine, types: Sequence[str] = (),

@@ -43,7 +43,12 @@ class MoreFields(QWidget):
         self.seed = spin_box("evaluation_seed", tr("Seed for drawing rows"),
                              tr("Decides which rows are drawn when not all are used. The same number draws the same "
                                 "rows, so that two evaluations can be compared."), 0, LARGEST_SEED)
+        self.general = named(QCheckBox(tr("General questions")), "evaluation_general",
+                             tip=tr("Ask base and tuned model 48 questions of general knowledge too, in English and "
+                                    "Hindi. Shows in seconds whether training made it forget something."))
+        self.general.setChecked(True)
         grid = grid_in(self, theme.SPACE_M, theme.SPACE_S, stretch=1)
+        grid.addWidget(self.general, 3, 0, 1, 2)
         for row, field in enumerate((self.longest, self.system, self.seed)):
             grid.addWidget(text_label(field.accessibleName(), "small"), row, 0)
             if field is self.system:
@@ -54,7 +59,7 @@ class MoreFields(QWidget):
     def values(self) -> dict[str, Any]:
         """Those keys of a request."""
         return {"max_new_tokens": self.longest.value(), "system": self.system.text().strip() or None,
-                "seed": self.seed.value()}
+                "seed": self.seed.value(), "general": self.general.isChecked()}
 
 
 def spin_box(name: str, label: str, tooltip: str, least: int, most: int) -> SpinBox:

@@ -381,7 +381,8 @@ def _offer(folder: Path, task: Task) -> Offer:
         from slmstudio.core.evaluation.testset.reader import read_test_set
 
         rows = len(read_test_set(proposed["test"], None, task.cancelled, proposed["test_columns"]).items)
-    known = paces(rival_models.added(proposed["models"], rival_models.NAMES, ""), folder)
+    known = paces(rival_models.added(proposed["models"], rival_models.NAMES, ""), folder,
+                  bool(proposed.get("general")))
     return Offer(proposed, rows, no_test, known, offered_models(folder), _blind_votes(),
                  rival_models.system_for_run(folder))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core.evaluation import gain
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
 from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
@@ -14,7 +15,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, keep_choice, named
-from slmstudio.gui.common.widgets.figures import FigureTable, MeaningButton
+from slmstudio.gui.common.widgets.figures import Figure, FigureTable, MeaningButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
 from slmstudio.gui.evaluation.answer_view import AnswerView, Found, read_found
@@ -37,7 +38,7 @@ from slmstudio.gui.evaluation.tables import (
     title,
 )
 
-ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
+ALL, CATEGORY, LANGUAGE, TRAINING, EXPORTS = range(5)
 GROUPS = {CATEGORY: "by_category", LANGUAGE: "by_language", TRAINING: "by_training"}
 MOST_ROWS = 10
 
@@ -92,12 +93,15 @@ class ScoresView(QWidget):
         self.show_evaluations([])
 
     def _make_rows(self) -> None:
-        self.groups = SegmentedControl([tr("All rows"), tr("Category"), tr("Language"), tr("In training?")],
+        self.groups = SegmentedControl([tr("All rows"), tr("Category"), tr("Language"), tr("In training?"),
+                                        tr("Exports")],
                                        tooltips=[tr("Every score of every model."),
                                                  tr("The main score in each category."),
                                                  tr("The main score in each language."),
                                                  tr("The main score of rows that the model was trained on, and of the "
-                                                    "others.")], name="score_groups")
+                                                    "others."),
+                                                 tr("How much of the gain over the base each export keeps, its size "
+                                                    "and its speed.")], name="score_groups")
         keep_choice(self.groups)
         self.groups.changed.connect(self._show_table)
         self.save = IconButton("save", tr("Save the scores as CSV"), name="scores_csv", clicked=lambda: choose_file(
@@ -164,9 +168,11 @@ class ScoresView(QWidget):
         others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in compared[1:]]
         self.tested.setText(tested_text(evaluation))
         groups = {number: group_names(scores, key) for number, key in GROUPS.items()}
+        groups[EXPORTS] = [each.name for each in gain.shares(scores)]
         for number, names in groups.items():
             self.groups.button(number).setEnabled(any(names))
-        self.groups.button(TRAINING).setVisible(any(groups[TRAINING]))
+        for number in (TRAINING, EXPORTS):
+            self.groups.button(number).setVisible(any(groups[number]))
         if self.groups.current() != ALL and not any(groups[self.groups.current()]):
             self.groups.set_current(ALL)
         self.read.setVisible(bool(evaluation.benchmark))  # the verdict has it where there are answers to show
@@ -174,7 +180,7 @@ class ScoresView(QWidget):
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []
         remarks += judge_sentences(scores)
-        self._remarks = [*others, speed_text(scores), *remarks]
+        self._remarks = [*others, gain.sentence(scores), speed_text(scores), *remarks]
         self._show_remarks()
         names, known = evaluation.model_names(), self._said
         if not names:
@@ -224,8 +230,12 @@ class ScoresView(QWidget):
         which = self.groups.current()
         key = GROUPS.get(which, "")
         self.meaning.set_terms(["verdict", *map(of_metric, metrics_of(evaluation)), "p_value", "interval"])
-        self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
-        show_text(self.group_verdicts, "" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
+        if which == EXPORTS:
+            heads, rows = gain.table(evaluation.scores)
+            self.table.show_rows(heads, [list(map(Figure, row)) for row in rows])
+        else:
+            self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
+        show_text(self.group_verdicts, "\n".join(group_sentences(evaluation.scores, key)) if key else "")
 
     def save_table(self, path: Path) -> None:
         """Write the table that is shown as CSV."""

@@ -11,6 +11,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.evaluation import gain
 from slmstudio.core.export import proof
 from slmstudio.core.export.proof import HEADINGS, LABELS, NO_LIMIT, required, result
 from slmstudio.core.i18n import ntr, tr
@@ -23,7 +24,7 @@ from slmstudio.gui.common.widgets.figures import Figure, FigureDelegate, FigureM
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, clear, column_in, fill, row_of
 
-TYPE, SIZE, TOKENS, TOP1, PROOF = range(5)
+TYPE, SIZE, TOKENS, TOP1, PROOF, GAIN = range(6)
 ROW_HEIGHT = 34
 
 
@@ -33,11 +34,13 @@ class Export:
 
     Attributes:
         parity: what is beside it as NAME.parity.json; empty when nothing does.
+        share: of the gain over the base that it keeps; None where that wasn't measured.
     """
 
     path: Path
     bytes: int
     parity: dict[str, Any]
+    share: gain.Share | None = None
 
     @property
     def type(self) -> str:
@@ -57,7 +60,8 @@ def read_exports(run: RunSummary) -> list[Export]:
     Raises:
         UserError: a newer program has proven one of them.
     """
-    found = [Export(path, path.stat().st_size, proof.read(path)) for path in run.exports()]
+    kept = {each.path: each for each in gain.of_run(run.folder) if not each.beside}
+    found = [Export(path, path.stat().st_size, proof.read(path), kept.get(str(path))) for path in run.exports()]
     return sorted(found, key=lambda export: -export.bytes)
 
 
@@ -94,12 +98,15 @@ class ExportsTable(QTableView):
         self.setFixedHeight(min(height, 6 * theme.scaled(ROW_HEIGHT)))
 
     def _show_rows(self) -> None:
+        """The gain has a column only where it was measured."""
+        kept = any(export.share for export in self.exports)
         self._figures.show_rows(
-            [tr("Type"), tr("Size"), tr("Tokens equal"), tr("Top-1"), tr("Proof")], list(map(_cells, self.exports)),
-            (SIZE, TOP1),
+            [tr("Type"), tr("Size"), tr("Tokens equal"), tr("Top-1"), tr("Proof"), *([tr("Gain")] if kept else [])],
+            [_cells(export) + ([_kept(export.share)] if kept else []) for export in self.exports], (SIZE, TOP1, GAIN),
             ["", "", tr("Texts that the file splits into exactly the same tokens as in training."),
              tr("How often the file and the tuned model choose the same next token."),
-             tr("Whether the file answers like the trained model.")])
+             tr("Whether the file answers like the trained model."),
+             tr("How much of the gain over the base model the file keeps on the test rows.")])
 
     def selected(self) -> Export | None:
         rows = self.selectionModel().selectedRows()
@@ -122,6 +129,10 @@ def _cells(export: Export) -> list[Figure]:
     return [Figure(export.type, tip=path), Figure(units.format_bytes(export.bytes), tip=path),
             Figure(tokens, tip=verdict, chip=equal), Figure(top1, tip=path),
             Figure(word, tip=verdict, chip=kind if parity else "")]
+
+
+def _kept(share: gain.Share | None) -> Figure:
+    return Figure(f"{share.share:.0%}", tip=gain.share_text(share)) if share else Figure("—")
 
 
 # -- What an export has just made: where the files are, how large, and whether each is proven.

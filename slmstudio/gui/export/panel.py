@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QWidget
 
 from slmstudio.core import jobs, llama, units
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import gain
 from slmstudio.core.export import types
 from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.core.i18n import tr
@@ -115,13 +116,14 @@ class ExportPanel(QFrame):
             self.banner.clear()
         self.choice.clear()
         # Without the base model nothing can be exported: that is said before the user tries.
-        run_task(self, lambda task: (_facts(run), time_estimate.load()), lambda found: self._show_sizes(run, *found),
-                 self.banner.show_error)
+        run_task(self, lambda task: (_facts(run), time_estimate.load(), gain.by_type(gain.of_run(run.folder))),
+                 lambda found: self._show_sizes(run, *found), self.banner.show_error)
 
-    def _show_sizes(self, run: RunSummary, facts: ModelFacts, known: list[Timing]) -> None:
+    def _show_sizes(self, run: RunSummary, facts: ModelFacts, known: list[Timing],
+                    kept: dict[str, tuple[float, float]]) -> None:
         if self._run is not run:
             return
-        self._known = known
+        self._known, self.choice.kept = known, kept
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
         self._show_choice()
 
@@ -231,6 +233,7 @@ class ExportChoice(QWidget):
 
     Attributes:
         facts: of the model; None before they are read.
+        kept: as of `types.propose`.
 
     Signals:
         changed: other boxes are marked now.
@@ -241,6 +244,7 @@ class ExportChoice(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.facts: ModelFacts | None = None
+        self.kept: dict[str, tuple[float, float]] = {}
         self._missing = llama.trouble()
         self._targets = list(types.TARGETS)
         self.target = named(ComboBox(), "export_target", tr("Where the file will be used"),
@@ -348,7 +352,7 @@ class ExportChoice(QWidget):
     def _proposal(self) -> types.Proposal | None:
         if self.facts is None or self.target.currentIndex() < 0:
             return None
-        return types.propose(self.facts, self._targets[self.target.currentIndex()])
+        return types.propose(self.facts, self._targets[self.target.currentIndex()], self.kept)
 
     def _propose(self) -> None:
         proposal = self._proposal()

@@ -14,6 +14,7 @@ from slmstudio.core.chat.placement import ON_PROCESSOR, Placement, Wish
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import answer_spans
+from slmstudio.core.model.gguf.lora import check_fits, read_lora
 from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token, message_of
 from slmstudio.worker.gguf_chat.generation import Text
@@ -29,14 +30,17 @@ TOKENS = 8192
 """Of the rows that are answered at once, where a card holds their cache."""
 
 
-def load_gguf(path: Path, memory: int, wish: Wish) -> LlamaModel:
+def load_gguf(path: Path, memory: int, wish: Wish, adapter: str | None = None) -> LlamaModel:
     """Raises UserError: as `LlamaModel`, or the wished device isn't there."""
     read_sound_gguf(path)
-    return placing.load(path, TOKENS, wish, lambda placement: LlamaModel(path, memory, placement))[0]
+    return placing.load(path, TOKENS, wish, lambda placement: LlamaModel(path, memory, placement, adapter))[0]
 
 
 class LlamaModel(LlamaGguf):
     """Has what `rows.Model` asks.
+
+    Args:
+        adapter: a GGUF LoRA that is put on it, at the strength of its training.
 
     Attributes:
         end, prefix: tokens that lm_eval asks for: the end of a text, and what comes before one without context.
@@ -45,10 +49,11 @@ class LlamaModel(LlamaGguf):
         UserError: llama.cpp can't load it, or it isn't a model that writes, or has no chat template.
     """
 
-    def __init__(self, path: Path, memory: int, placement: Placement = ON_PROCESSOR):
+    def __init__(self, path: Path, memory: int, placement: Placement = ON_PROCESSOR, adapter: str | None = None):
         read_sound_gguf(path)
         self.memory = memory
         self._capacity = self._sequences = 0
+        self._adapter: Any = None
         super().__init__(path, placement)
         llama_cpp = self._api
         self.vocab = LlamaVocab(self)
@@ -69,6 +74,10 @@ class LlamaModel(LlamaGguf):
         bos = int(llama_cpp.llama_vocab_bos(self.vocabulary))
         self.prefix = bos if bos >= 0 else self.end
         self._batch = LlamaBatch(BATCH)
+        if adapter:
+            facts = read_lora(adapter)
+            check_fits(facts, path)
+            self._adapter = self.load_adapter(facts.path)
 
     def close(self) -> None:
         self._batch.close()
@@ -153,6 +162,8 @@ class LlamaModel(LlamaGguf):
                             tr("Choose a model that writes text, fewer rows at once, or the processor (--device "
                                "cpu)."))
         self._capacity, self._sequences = tokens, sequences
+        if self._adapter is not None:
+            self.put_on(self._adapter, 1.0)
 
     def failure(self, why: str) -> UserError:
         return UserError(tr("{model} couldn't continue.", model=self._name), why,

@@ -56,7 +56,7 @@ class Models:
             from slmstudio.worker.answering.llama_model import load_gguf
 
             self._forget()
-            self._open = load_gguf(Path(spec["gguf"]), self._budget(), self._wish)
+            self._open = load_gguf(Path(spec["gguf"]), self._budget(), self._wish, spec.get("adapter"))
         else:
             self._open = self._open_folder(spec)
         if not thinks:

@@ -23,6 +23,7 @@ LOOK_TOKENS = 16
 """After every so many tokens it is looked whether an answer repeats itself."""
 TAIL_TOKENS = 1024
 
+BY_TEXT = "text"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Gate = Callable[[float], None]
@@ -151,20 +152,20 @@ def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
     messages, tools = model.marked(item["messages"]), model.marked(item.get("tools") or ())
     try:
         shown = lettered(item)
+        labels = LETTERS[:len(item["choices"])] if shown else item["choices"] if item["kind"] == "choice" else ()
         model.template.check_tools(messages, tools)
         text = model.template.render(model.marked(shown) if shown else messages, add_generation_prompt=True,
                                      tools=tools)
         prompt = model.encode(text)
-        asks = _Asks(None if shown else prompt)
-        wanted = [] if shown else [item["reply"]] if item.get("reply") else item["references"]
+        asks = _Asks(None if labels else prompt)
+        wanted = [] if labels else [item["reply"]] if item.get("reply") else item["references"]
         references = tuple(asks.add(*model.reference(messages, answer, tools)) for answer in wanted)
-        choices = tuple(asks.add(*split(model.encode, text, LETTERS[number]))
-                        for number, _ in enumerate(item["choices"] if shown else ()))
+        choices = tuple(asks.add(*split(model.encode, text, label)) for label in labels)
     except UserError as error:
         return Row(item, skipped=" ".join(filter(None, (error.what, error.why))))
     room = model.context_length - len(prompt)
-    row = Row(item, asks.made(0 if shown else min(most, room)), references, choices,
-              opened=not shown and answer_rows.opens(text))
+    row = Row(item, asks.made(0 if labels else min(most, room)), references, choices,
+              opened=not labels and answer_rows.opens(text))
     if room < 1 or row.length > model.context_length:
         return Row(item,
                    skipped=tr("It takes {length:,} tokens; the model reads {context_length:,} at most.",
@@ -178,8 +179,10 @@ def message_of(answer: str | Mapping[str, Any]) -> Mapping[str, Any]:
 
 def lettered(item: Mapping[str, Any]) -> list[dict[str, str]] | None:
     """The messages of a multiple-choice item with the choices shown as MMLU shows them (Hendrycks et al. 2021, arXiv
-    2009.03300), each behind a letter; None for other items. What is scored are the letters."""
-    if item["kind"] != "choice":
+    2009.03300), each behind a letter, and the letters are what is scored; None for other items, and for those that say
+    "choices_by": "text", where each choice is scored as an answer: so can a model answer that is too small to name
+    letters."""
+    if item["kind"] != "choice" or item.get("choices_by") == BY_TEXT:
         return None
     *before, question = item["messages"]
     if len(item["choices"]) > len(LETTERS):
@@ -279,7 +282,8 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model) -> dict[str, Any]:
             "finish": "stop" if answer.ended or choices else "repeat" if answer.repeated else "length",
             "reference_nats": nats,
             "reference_tokens": [len(row.asks[ask].continuations[at]) for ask, at in row.references],
-            "choice_logprobs": choices or None, "choices_by": "letter" if choices else None}
+            "choice_logprobs": choices or None,
+            "choices_by": (row.item.get("choices_by") or "letter") if choices else None}
 
 
 def written(row: Row, reply: Reply, model: Model) -> tuple[str, str | None]:

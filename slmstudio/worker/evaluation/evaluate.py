@@ -5,6 +5,7 @@ The request is described in `core.evaluation.request`. The files of the job fold
     items.json        of which file the items are, and whether models are to think (`core.evaluation.answer_rows`)
     items.jsonl       what is asked, in the order of the file; written once
     answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed one continues there
+    general-N.jsonl   what it answered to the general questions (`core.evaluation.general`)
     scores.json       at the end
     benchmark-rows.jsonl    at the end of a benchmark: what each model chose at each question
 """
@@ -26,7 +27,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import answer_rows, scoring
+from slmstudio.core.evaluation import answer_rows, general, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS, have_thoughts
 from slmstudio.core.evaluation.request import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
@@ -216,15 +217,17 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     specs = job.request["models"]
     kept = [LineLog(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     thinks = answer_rows.may_think(job.folder)
-    control = EvaluationControl(job, len(items) * len(specs))
+    others = {number: LineLog(job.folder / general.answers_file(number)) for number in general.asked(job.request)}
+    control = EvaluationControl(job, len(items) * len(specs) + len(others) * len(general.questions()))
     most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
     opened: tuple[int, Asking] | None = None
     first = job.request.get("first") or 0
     shown = {item["id"] for item in items[:first]}
     spent = [_Spent() for _ in specs]
     try:
-        for number, part in _parts(items, in_order(specs), first, job.request.get("batch_size") or MOST_ROWS):
-            if {item["id"] for item in part} <= kept[number].keys:
+        parts = _parts(items, in_order(specs), first, job.request.get("batch_size") or MOST_ROWS)
+        for number, part, log in _with_general(list(parts), kept, others):
+            if {item["id"] for item in part} <= log.keys:
                 control.skip(len(part))
             else:
                 if opened is None or opened[0] != number:
@@ -236,9 +239,15 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
                     spent[number].loading += running_seconds() - since
                     job.check_cancelled()
                 ready, paused = running_seconds(), control.paused_seconds
-                spent[number].tokens += _answer_all(job, opened[1], part, kept[number], control, shown)
-                spent[number].answering += running_seconds() - ready - (control.paused_seconds - paused)
-            if {item["id"] for item in items} <= kept[number].keys:
+                ours, fresh = log is kept[number], not log.keys
+                tokens = _answer_all(job, opened[1], part, log, control, shown if ours else ())
+                took = running_seconds() - ready - (control.paused_seconds - paused)
+                if ours:
+                    spent[number].tokens += tokens
+                    spent[number].answering += took
+                elif fresh:
+                    _keep_time(specs[number], _Spent(1, took), time_estimate.GENERAL)
+            if log is kept[number] and {item["id"] for item in items} <= log.keys:
                 _warn_no_answers(job, number)
         for spec, took in zip(specs, spent, strict=True):
             _keep_time(spec, took)
@@ -261,6 +270,17 @@ def _parts(items: list[dict[str, Any]], numbers: list[int], first: int, at_once:
     yield from ((number, items[first:]) for number in reversed(numbers))
 
 
+def _with_general(parts: list[tuple[int, list[dict[str, Any]]]], kept: list[LineLog], others: dict[int, LineLog]
+                  ) -> Iterator[tuple[int, list[dict[str, Any]], LineLog]]:
+    """The parts, each with where its answers go; and behind a model's last one the general questions, where it is asked
+    these: it is loaded then."""
+    last = {number: at for at, (number, _) in enumerate(parts)}
+    for at, (number, part) in enumerate(parts):
+        yield number, part, kept[number]
+        if number in others and at == last[number]:
+            yield number, general.questions(), others[number]
+
+
 @dataclass
 class _Spent:
     """What a model's answers took: tokens of questions with their references, and seconds."""
@@ -270,14 +290,14 @@ class _Spent:
     loading: float = 0.0
 
 
-def _keep_time(spec: dict[str, Any], took: _Spent) -> None:
-    """Keep how long the answers of a model folder took, for the estimates of the next evaluations."""
+def _keep_time(spec: dict[str, Any], took: _Spent, kind: str = "") -> None:
+    """Keep how long the answers of a model folder took, or work of another kind, for the estimates of evaluations."""
     if spec.get("model") and took.tokens:
         facts = read_model(Path(spec["model"]))
         key = measured.device_key("cuda" if torch.cuda.is_available() else "cpu", read_machine())
         time_estimate.record(Timing.now(
-            time_estimate.TUNED if spec.get("adapter") else time_estimate.ANSWERING, took.tokens, took.answering,
-            machine=key, before=took.loading, model=measured.model_key(facts), cost=facts.parameters))
+            kind or (time_estimate.TUNED if spec.get("adapter") else time_estimate.ANSWERING), took.tokens,
+            took.answering, machine=key, before=took.loading, model=measured.model_key(facts), cost=facts.parameters))
 
 
 def _warn_no_answers(job: JobContext, number: int) -> None:

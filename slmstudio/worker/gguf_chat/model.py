@@ -58,7 +58,7 @@ class ChatAdapter:
             self._put_on(self._handle, facts, float(scale))
             return
         check_fits(facts, self._path)
-        self._put_on(self._load(facts), facts, float(scale))
+        self._put_on(self._model.load_adapter(facts.path), facts, float(scale))
         self._changed = changed
 
     def state(self) -> dict[str, Any]:
@@ -66,29 +66,12 @@ class ChatAdapter:
         return {"path": str(facts.path) if facts else None, "scale": self.scale, "name": facts.name if facts else None,
                 "rank": facts.rank if facts else None, "alpha": facts.alpha if facts else None}
 
-    def _load(self, facts: LoraFacts) -> Any:
-        import llama_cpp
-
-        llama_gguf.RECENT.clear()
-        handle = llama_cpp.llama_adapter_lora_init(self._model.model, str(facts.path).encode("utf-8"))
-        if not handle:  # a null pointer, which isn't None
-            raise UserError(tr("The adapter {file} can't be loaded.", file=facts.path.name),
-                            tr("llama.cpp says: {message}", message=llama_gguf.last_error() or "–"),
-                            tr("Export the run's adapter again, or choose another one."))
-        return handle
-
     def _put_on(self, handle: Any, facts: LoraFacts | None, scale: float) -> None:
         import llama_cpp
 
         if (handle, scale) == (self._handle, self.scale):
             return
-        if handle is not None and scale > 0:
-            adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(handle)
-            failed = llama_cpp.llama_set_adapters_lora(self._model.context, adapters, 1, (ctypes.c_float * 1)(scale))
-        else:
-            failed = llama_cpp.llama_set_adapters_lora(self._model.context, None, 0, None)
-        if failed:
-            raise RuntimeError("llama.cpp did not take the adapter.")
+        self._model.put_on(handle if scale > 0 else None, scale)
         if self._handle is not None and handle is not self._handle:
             llama_cpp.llama_adapter_lora_free(self._handle)
         self._handle, self.facts, self.scale = handle, facts, scale

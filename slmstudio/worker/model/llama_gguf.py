@@ -240,6 +240,26 @@ class LlamaGguf:
             self.close()
             raise error
 
+    def load_adapter(self, path: Path) -> Any:
+        """A GGUF LoRA for `put_on`; it goes with the model. Raises UserError: it can't be loaded."""
+        RECENT.clear()
+        handle = self._api.llama_adapter_lora_init(self.model, str(path).encode("utf-8"))
+        if not handle:  # a null pointer, which isn't None
+            raise UserError(tr("The adapter {file} can't be loaded.", file=path.name),
+                            tr("llama.cpp says: {message}", message=last_error() or "–"),
+                            tr("Export the run's adapter again, or choose another one."))
+        return handle
+
+    def put_on(self, handle: Any, scale: float) -> None:
+        """Let the context compute with an adapter at this strength; with none for None."""
+        if handle is None:
+            failed = self._api.llama_set_adapters_lora(self.context, None, 0, None)
+        else:
+            adapters = (self._api.llama_adapter_lora_p_ctypes * 1)(handle)
+            failed = self._api.llama_set_adapters_lora(self.context, adapters, 1, (ctypes.c_float * 1)(scale))
+        if failed:
+            raise RuntimeError("llama.cpp did not take the adapter.")
+
     def close(self) -> None:
         self.close_context()
         model, self.model = self.model, None

@@ -28,5 +28,10 @@ def test_each_model_takes_its_own_time_and_a_file_that_of_the_folder_beside_it(s
         "base": (ALIKE, 23), "tuned": (ALIKE, 13), "Q4": (ALIKE, 13)}
     total = at_end.total(known, ["base", "another"], 10)
     assert total is not None and total.likely == pytest.approx(46)
+    time_estimate.record(Timing.now(time_estimate.GENERAL, 1, 4.0, machine=key, model=measured.model_key(facts),
+                                    cost=facts.parameters))
+    with_general = at_end.paces(models, None, general=True)
+    assert {name: round(pace(10).likely) for name, pace in with_general.items()} == {
+        "base": 27, "tuned": 17, "Q4": 13}, "files aren't asked the general questions"
     assert at_end.total({}, names, 10) is None and at_end.total(known, [], 10) is None
     assert at_end.paces(models[:1], None) == {}

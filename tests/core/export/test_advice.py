@@ -41,6 +41,17 @@ def test_proposes(model, target: str, expected: str) -> None:
     assert proposal.reason.startswith(expected) and proposal.reason.endswith(".")
 
 
+@pytest.mark.parametrize("kept, target, expected", [
+    ({"Q8_0": (1.0, 0.98), "Q4_K_M": (0.97, 0.9), "Q2_K": (0.4, 0.2)}, "gpu-24", "Q4_K_M"),
+    ({"Q8_0": (1.0, 0.98), "Q4_K_M": (0.97, 0.6)}, "gpu-24", "Q8_0"),
+    ({"Q3_K_M": (0.7, 0.6), "Q2_K": (0.8, 0.6)}, "gpu-24", "Q2_K"),
+    ({"F16": (1.0, 1.0)}, "gpu-24", "Q8_0")], ids=["keeps enough", "too few rows to be sure", "none keeps enough",
+                                                   "nothing that fits was measured"])
+def test_the_smallest_that_keeps_what_was_learned_is_proposed(kept, target: str, expected: str) -> None:
+    proposal = types.propose(LLAMA3_8B, TARGETS[target], kept)
+    assert proposal.type is not None and proposal.type.name == expected, proposal
+
+
 def test_says_when_nothing_fits() -> None:
     proposal = types.propose(FALCON_40B, TARGETS["gpu-8"])
     assert proposal.type is None and "Even Q2_K" in proposal.reason

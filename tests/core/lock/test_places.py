@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slmstudio.core import paths
 from slmstudio.core.lock import places
 from slmstudio.core.run.config import FIELDS
 from slmstudio.core.run.run_fields import Text
@@ -244,3 +245,7 @@ def test_a_home_that_cannot_be_written_is_no_reason_to_stay_open(monkeypatch, tm
     assert places.prepare("train", tmp_path)["HF_TOKEN_PATH"] == str(tmp_path / "token")
     assert "HF_TOKEN_PATH" not in places.prepare("download", tmp_path)
     assert places.rules("train", {}, Path("/proc/nowhere/job"), None)
+
+
+def test_an_evaluation_of_a_gguf_file_may_look_whether_a_run_is_running():
+    assert (paths.runs_dir(), places.READ) in places.rules("evaluate", {}, None, None)

@@ -203,6 +203,15 @@ def test_choices_are_shown_with_letters_and_scored_by_them(model):
     wanted = [float(table[-2, line_break] + table[-1, model.encode(letter)[0]]) for letter in "ABC"]
     assert line["choice_logprobs"] == pytest.approx(wanted, abs=1e-4)
     assert line["answer"] == item["choices"][wanted.index(max(wanted))] and line["tokens"] == 0
+    # Each as an answer, where that is wanted.
+    by_text, wanted = lines(model, [prepare({**item, "choices_by": "text"}, model, MOST)], 8)[0], []
+    before = model.encode(model.template.render(item["messages"], add_generation_prompt=True).rstrip())
+    for choice in item["choices"]:
+        ids = model.encode(model.template.render(item["messages"], add_generation_prompt=True) + choice)
+        with torch.no_grad():
+            table = model.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        wanted.append(sum(float(table[at - 1, ids[at]]) for at in range(len(before), len(ids))))
+    assert by_text["choice_logprobs"] == pytest.approx(wanted, abs=1e-3) and by_text["choices_by"] == "text"
     many = prepare({**item, "choices": [str(number) for number in range(27)]}, model, MOST)
     assert many.skipped == "It has 27 choices. At most 26 choices can have a letter."
 

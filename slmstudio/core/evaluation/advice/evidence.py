@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.evaluation import general
+from slmstudio.core.evaluation.general import BASE, TUNED
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.run.config import RunConfig
@@ -62,9 +64,6 @@ def curve_shape(losses: Sequence[tuple[int, float]], train_loss: float | None = 
     return FALLING if before - last >= STILL * won else SETTLED
 
 
-BASE, TUNED = "base", "tuned"
-
-
 @dataclass(frozen=True)
 class Compared:
     """The comparison that decides.
@@ -105,9 +104,11 @@ class Evidence:
         test: that file, where it isn't the run's own.
         learned: test rows that were in the training data.
         forgotten: benchmark in which the tuned model is worse, or "".
+        general: (right answers before, after, questions) of the general questions where it forgot some of them.
         benchmark: what the first benchmark showed, in a sentence, or "".
         weakest: category or language in which it is worse than the base, or "".
         export: (name, score) of a file of this run that is certainly less good than the tuned model.
+        rank: of its adapter; 0 without one.
         train_rows: rows that it learned; 0 if nobody knows.
         cut_rows: (rows that were cut at their end, of how many) in training; max_length: at so many tokens.
         losses: (step, eval loss) in their order.
@@ -139,11 +140,13 @@ class Evidence:
     test: str = ""
     learned: int = 0
     forgotten: str = ""
+    general: tuple[int, int, int] | None = None
     benchmark: str = ""
     weakest: str = ""
     export: tuple[str, float] | None = None
     method: str = "lora"
     objective: str = "sft"
+    rank: int = 0
     train_rows: int = 0
     cut_rows: tuple[int, int] = (0, 0)
     max_length: int = 0
@@ -183,10 +186,10 @@ def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
         alike=_count(tuned.get("alike")), base_alike=_count(base.get("alike")),
         references_alike=_count(test.get("references_alike")),
         test_rows=_test_rows(test, request), test=_other_test(config, request),
-        learned=_count(test.get("trained_on")), forgotten=_forgotten(scores),
+        learned=_count(test.get("trained_on")), forgotten=_forgotten(scores), general=general.loss(scores),
         benchmark=next((str(each.get("sentence") or "") for each in objects(scores.get("benchmarks"))), ""),
         weakest=_weakest(scores), export=_weaker_export(scores, request, compared),
-        method=config.method, objective=config.objective,
+        method=config.method, objective=config.objective, rank=config.lora_rank if config.has_adapter else 0,
         train_rows=_count(plan.get("train_rows")), cut_rows=_cut_rows(history), max_length=config.max_length,
         epochs=history.epoch, losses=tuple((int(step), loss) for step, loss in zip(losses.x, losses.y, strict=True)),
         train_loss=sum(tail) / len(tail) if tail else None,

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from slmstudio.core.evaluation import general
 from slmstudio.core.evaluation.advice import evidence
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.statistics import NORMAL_QUANTILE
 from slmstudio.core.evaluation.scores.verdicts import BETTER, KEPT_WITHIN, UNKNOWN, WORSE, score_text
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 
 # -- All that an evaluation shows of the tuned model and its base, weighed against each other.
 
@@ -251,7 +252,11 @@ def _undecided(found: Evidence, compared: Compared) -> str:
 
 def caveat(found: Evidence) -> str:
     """What a good verdict doesn't mean, the figures behind any other, and what a bad one of a model from scratch means;
-    "" if there is nothing to add."""
+    and that it forgot something, whatever the verdict. "" if there is nothing to add."""
+    return join_sentences(_caveat(found), general.sentence(*found.general) if found.general else "")
+
+
+def _caveat(found: Evidence) -> str:
     compared = found.compared
     if compared is None or is_broken(found) or knows_the_test(found):
         return ""

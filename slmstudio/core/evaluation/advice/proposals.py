@@ -27,6 +27,8 @@ FEW_ROWS = 100
 """Rows below which a model learns their wording rather than what they have in common."""
 LARGEST = 7_000_000_000
 MOST_TEST_ROWS = 5_000
+SMALLEST_RANK = 8
+"""Of an adapter that is still worth trying."""
 FAR_ABOVE = 10
 """Times the usual learning rate from which a model that isn't better has learned too fast, however smooth its curve."""
 MANY_CUT, MOST_CUT = 0.1, 0.5
@@ -84,7 +86,7 @@ def _in_order(found: Evidence) -> Iterator[Proposal]:
                        tr("Where the base model is right almost every time, nobody can see what training changed."))
         return
     yield from _faults(found, found.compared)
-    if found.forgotten:
+    if found.forgotten or found.general:
         yield from _forgot(found)
     yield from _by_verdict(found, found.compared)
 
@@ -92,7 +94,7 @@ def _in_order(found: Evidence) -> Iterator[Proposal]:
 def _uncompared(found: Evidence) -> Iterator[Proposal]:
     evaluate = Proposal(EVALUATE, tr("Evaluate it"),
                         tr("Only answers to rows that it wasn't trained on show what it can do."))
-    if found.forgotten:
+    if found.forgotten or found.general:
         yield from _forgot(found)
     if found.objective != "text":
         yield evaluate
@@ -111,9 +113,7 @@ def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
             yield _more_rows(found)
         yield _slower(found, tr("Steps that are too large can make a model repeat itself."))
         if found.epochs > 1:
-            fewer = max(1.0, found.epochs // 2)
-            yield Proposal(AGAIN, ntr("Train again for {n:g} epoch", "Train again for {n:g} epochs", fewer),
-                           tr("Rows that it has read too often make it repeat itself."), {"epochs": fewer})
+            yield _fewer_epochs(found, tr("Rows that it has read too often make it repeat itself."))
     if headline.never_ends(found):
         yield Proposal(TEMPLATE, tr("Look at the rows as the model sees them"),
                        tr("It hasn't learned the token that ends an answer: rows may be cut off, or the template lacks "
@@ -135,9 +135,16 @@ def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
 
 
 def _forgot(found: Evidence) -> Iterator[Proposal]:
+    """Fewer steps, other rows, and a smaller adapter, or less of it."""
+    if found.general and found.epochs > 1:
+        yield _fewer_epochs(found, tr("Each time that it reads the same rows, it forgets more of what it knew."))
     yield Proposal(ROWS, tr("Mix in general questions and answers"),
                    tr("Mixing in 5 to 10% of ordinary conversations preserves what the base model knew."))
-    if found.method in ("lora", "qlora"):
+    if found.general and found.rank >= 2 * SMALLEST_RANK:
+        yield Proposal(AGAIN, tr("Train again with a rank of {rank}", rank=found.rank // 2),
+                       tr("A smaller adapter changes less of what the base model knew."),
+                       {"lora_rank": found.rank // 2, "lora_alpha": found.rank})
+    if found.forgotten and found.method in ("lora", "qlora"):
         yield Proposal(STRENGTH, tr("Use the adapter at a lower strength"),
                        tr("It got worse at {benchmark}. Three quarters of the adapter's strength often keeps most of "
                           "both.", benchmark=found.forgotten))
@@ -279,6 +286,12 @@ def _more_rows(found: Evidence) -> Proposal:
                found.train_rows)
            if 0 < found.train_rows < FEW_ROWS else tr("Rows that differ from those it knows teach it the most."))
     return Proposal(ROWS, tr("Add more rows"), why)
+
+
+def _fewer_epochs(found: Evidence, reason: str) -> Proposal:
+    fewer = max(1.0, found.epochs // 2)
+    return Proposal(AGAIN, ntr("Train again for {n:g} epoch", "Train again for {n:g} epochs", fewer), reason,
+                    {"epochs": fewer})
 
 
 def _slower(found: Evidence, reason: str) -> Proposal:

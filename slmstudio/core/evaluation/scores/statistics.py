@@ -235,6 +235,31 @@ def difference_interval(first: NDArray[np.float64], second: NDArray[np.float64],
     return value - half, value + half, error * math.sqrt(rows)
 
 
+def share_of_difference(of: NDArray[np.float64], whole: NDArray[np.float64], base: NDArray[np.float64],
+                        metric: Metric) -> Interval | None:
+    """Which share of `whole` less `base` is `of` less `base`, and its 95% interval; None where `whole` isn't clearly
+    better than `base`: a share of nothing has no bounds.
+
+    Fieller's interval of a ratio ("Some problems in interval estimation", Journal of the Royal Statistical Society B
+    16, 1954), with errors by the bootstrap that draws the rows of all three together.
+    """
+    import numpy as np
+
+    if (rows := len(of)) < 2:
+        return None
+    scores = [float(metric.score(each.sum(0))) for each in (of, whole, base)]
+    part, all_ = scores[0] - scores[2], scores[1] - scores[2]
+    drawn = _weights(min(rows, MOST_BLOCKS))
+    moved = [metric.score(drawn @ blocks(each)) for each in (of, whole, base)]
+    errors = student_quantile(rows - 1) ** 2 * rows / (rows - 1) * np.cov(
+        moved[0] - moved[2], moved[1] - moved[2], ddof=0)
+    a, b, c = all_ * all_ - errors[1, 1], part * all_ - errors[0, 1], part * part - errors[0, 0]
+    if a <= 0 or (all_ > 0) != metric.higher_is_better:
+        return None
+    half = math.sqrt(max(0.0, b * b - a * c))
+    return Interval(part / all_, float(b - half) / float(a), float(b + half) / float(a), rows)
+
+
 def _won_and_lost(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[int, int]:
     """Rows that only the first, and that only the second, has right."""
     return int((first[:, 0] > second[:, 0]).sum()), int((first[:, 0] < second[:, 0]).sum())

@@ -190,7 +190,8 @@ def _choice(key: str, plan: Plan, inputs: PlanInputs, machine: Machine, question
     config, counts = plan.config, plan.counts
     held_out = _held_out(plan, inputs)
     count = 0 if config.objective == "text" else min(questions, held_out)
-    answering = time_estimate.answering(inputs.model, machine, count, counts.tokens / max(1, counts.learned))
+    answering = time_estimate.answering(inputs.model, machine, count, counts.tokens / max(1, counts.learned)).plus(
+        time_estimate.general(inputs.model, machine))
     return Choice(key, plan, overrides or {}, count, held_out, answering if count else None)
 
 

@@ -58,6 +58,11 @@ CASES = {
     "better, and overfitted": (of(losses=TURNED, best_epoch=1.0), CLOSER, "", "again"),
     "better, from few rows": (of(train_rows=40), CLOSER, "", "rows"),
     "better, but forgot": (of(forgotten="MMLU"), CLOSER, "But it got worse at general", "rows"),
+    "better, but forgot general questions": (of(general=(41, 30, 48), rank=32), CLOSER,
+                                             "It forgot some general "
+                                             "knowledge: 41 of 48 before", "again"),
+    "worse, and forgot general questions": (of(compared=WORSE, general=(41, 30, 48), epochs=1.0), FURTHER,
+                                            "It forgot some general knowledge", "rows"),
     "better, but worse in a category": (of(weakest="forms"), CLOSER, "But it got worse at “forms”", "chat"),
     "underfitted": (of(compared=OPEN, losses=FALLING, epochs=1.0), "48 rows can't show", "", "train"),
     "too small a test set": (of(compared=OPEN), "48 rows can't show", "", "other_test"),
@@ -258,6 +263,13 @@ def test_the_same_answers_are_known():
     (((0, float("nan")), (9, 1.0), (18, 1.0)), evidence.UNKNOWN)])
 def test_shapes_of_curves(losses, expected):
     assert evidence.curve_shape(losses) == expected
+
+
+def test_who_forgot_trains_less_mixes_in_general_rows_or_takes_a_smaller_adapter():
+    found = propose(of(general=(41, 30, 48), rank=32, epochs=10.0))
+    assert [(each.action, each.changes) for each in found] == [
+        ("again", {"epochs": 5.0}), ("rows", {}), ("again", {"lora_rank": 16, "lora_alpha": 32})]
+    assert not any("lora_rank" in each.changes for each in propose(of(general=(41, 30, 48), method="full")))
 
 
 def test_a_proposal_holds_what_it_sets():
