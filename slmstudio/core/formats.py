@@ -48,6 +48,7 @@ KINDS = {
     "scores": Kind(key="protocol", of_folder=True),
     "notes": Kind(of_folder=True),
     "queue": Kind(),
+    "search": Kind(of_folder=True),  # search.json of a search for better settings
     "measured": Kind(),  # what runs on this machine really needed
     "timings": Kind(),  # how long evaluations, exports and downloads took on it
     "chat": Kind(2),
