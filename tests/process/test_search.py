@@ -16,7 +16,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import search_end
 from slmstudio.core.run import folder, queue, search
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.search import Search, ladder
+from slmstudio.core.run.search import Search
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAKE = ROOT / "tests" / "support" / "fake_worker.py"
@@ -29,26 +29,27 @@ def new_search(studio_home, rows_file, tmp_path, monkeypatch):
     """`new_search(count)`: a search of so many candidates on two rungs, whose workers play."""
     starter = tmp_path / "starter.py"
     starter.write_text(
-        "import json, os, sys\n"
+        "import json, os, runpy, sys\n"
         "state = json.loads(open(os.path.join(sys.argv[1], 'run.json'), 'rb').read())"
         " if os.path.exists(os.path.join(sys.argv[1], 'run.json')) else {'name': '', 'learning_rate': 0}\n"
         "steps = 20 * round(state['learning_rate'] * 1000)\n"
         f"play = {PLAYS!r}.get(int(state['name'].rpartition('.')[2] or -1),"
         " f'start plan:{steps} steps:{steps}@1 finish')\n"
         "os.environ['FAKE_WORKER'] = play\n"
-        f"os.execv(sys.executable, [sys.executable, {str(FAKE)!r}, sys.argv[1]])\n", encoding="utf-8")
+        f"sys.path.insert(0, {str(FAKE.parent)!r})\n"
+        f"runpy.run_path({str(FAKE)!r}, run_name='__main__')\n", encoding="utf-8")
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(starter)]))
 
     def make(count: int, seconds: float = 1e6) -> Search:
         rates = [{"learning_rate": (number + 1) / 1000} for number in range(1, count)]
         base = RunConfig(name="helpdesk", model="m", train_file=str(rows_file), learning_rate=1e-3)
         rows = {"training": 40, "choosing": 5, "final": 5}
-        designed = Search(Path(), base, {"learning_rate": "1e-3..5e-3"}, seconds, 0, ladder(count, 2), [{}, *rates],
+        designed = Search(Path(), base, {"learning_rate": "1e-3..5e-3"}, seconds, 0, 2, count, [{}, *rates],
                           [[1.0, 3.0]] * count, 1.0, rows)
         from slmstudio.core.data.reader import read_as
 
         records = read_as(rows_file, None).records
-        return search.create(designed, {name: records[:4] for name in rows})
+        return search.create(designed, dict.fromkeys(rows, records[:4]))
 
     yield make
     for place, _ in folder.requests():
@@ -83,8 +84,8 @@ def test_killed_on_every_rung_it_continues_and_repeats_nothing(new_search):
     out, err = begin(place).communicate(timeout=200)
     found = json.loads(out.splitlines()[-1])
     assert "Traceback" not in err
-    lost = {2: search.LOST, 3: search.LOST}
-    assert {(each["rung"], each["candidate"]): each["state"] for each in found["trials"]} == {
+    lost = {2: search.FAILED, 3: search.FAILED}
+    assert {(each["place"], each["candidate"]): each["state"] for each in found["trials"]} == {
         **{(0, each): lost.get(each, search.ENDED) for each in range(5)},
         **{(1, each): search.ENDED for each in (0, 4, 1)}}
     assert found["state"] == search.FINISHED and found["best"] == 4
@@ -119,7 +120,7 @@ def test_ctrl_c_lets_the_trial_save_and_the_search_continue(new_search):
 def test_without_time_only_the_plan_and_one_other_are_trained(new_search, told):
     place = new_search(5, seconds=0.0).folder
     found = told("tune", "--resume", place.name)
-    assert [(each["rung"], each["candidate"]) for each in found["trials"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(each["place"], each["candidate"]) for each in found["trials"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert told("tune")["searches"][0]["state"] == search.FINISHED
 
 

@@ -121,12 +121,13 @@ def _report(search: Search, as_json: bool) -> int:
     from slmstudio.core.evaluation import search_end
     from slmstudio.core.run import search as searches
 
-    sentence, values = search_end.sentence(search), searches.chosen_values(search)
+    sentence, values = search_end.sentence(search), search.better_values
     if as_json:
         result: dict[str, Any] = {**search.to_dict(), "best": search.best, "values": values, "sentence": sentence}
         print_json(result)
     else:
-        print_table(tr("What was tried"), search.table(), searches.columns())
+        heads, rows = searches.table(search)
+        print_table(tr("What was tried"), rows, heads)
         if sentence:
             say(sentence)
     if search.state != searches.FINISHED:

@@ -1,5 +1,5 @@
-"""A search for better settings by successive halving, within a time budget: the best of many short trainings are
-repeated longer, until some train in full (Jamieson and Talwalkar 2016, arXiv 1502.07943).
+"""A search for better settings within a time budget, by successive halving (Jamieson and Talwalkar 2016, arXiv
+1502.07943): many settings train for a share of their epochs, and the best again for longer.
 
 A search is a folder with search.json and the rows in three parts: those that are trained on, those whose eval loss
 chooses, and those that no choice sees. Its trials are ordinary runs of the queue, one at a time. What search.json
@@ -22,7 +22,7 @@ from slmstudio.core.data import split
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.versions import store
 from slmstudio.core.errors import UserError, os_errors_as
-from slmstudio.core.hardware.machine import Machine, read_machine
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.model.facts import ModelFacts
@@ -31,7 +31,7 @@ from slmstudio.core.run.config import FIELDS, RunConfig, label
 from slmstudio.core.run.curves import total_steps
 from slmstudio.core.run.planning.planner import Plan
 from slmstudio.core.run.run_fields import write
-from slmstudio.core.run.search_values import SearchValues, parse, settled
+from slmstudio.core.run.search_values import parse, settled
 from slmstudio.core.run.time_estimate import TimeEstimate
 
 FILE, LOCK = "search.json", "search.lock"
@@ -39,66 +39,52 @@ RUNNING, STOPPED, FINISHED = "running", "stopped", "finished"
 PLAN = 0
 """The candidate that changes nothing."""
 ETA, DEEPEST, MOST = 3, 3, 64
-"""One of so many candidates continues on the next rung; rungs and candidates at most."""
+"""One of so many candidates continues in the next round; rounds and candidates at most."""
 FEWEST_STEPS, FEWEST_ROWS = 5, 20
 SHARE, ENOUGH = 0.15, 200
 """Of all rows, those that choose, and as many for the final score; no more rows than so many."""
 TRIES = 3
-"""A trial whose process crashes is resumed until it was started this often."""
-ENDED, LOST, OUT_OF_MEMORY, ENDED_BY_HAND, SKIPPED = "finished", "failed", "memory", "stopped", "skipped"
-STATES = {ENDED: noop("finished"), LOST: noop("failed"), OUT_OF_MEMORY: noop("out of memory"),
+"""A job whose process crashes is resumed until it was started this often."""
+ENDED, FAILED, OUT_OF_MEMORY, ENDED_BY_HAND, SKIPPED = "finished", "failed", "memory", "stopped", "skipped"
+STATES = {ENDED: noop("finished"), FAILED: noop("failed"), OUT_OF_MEMORY: noop("out of memory"),
           ENDED_BY_HAND: noop("stopped"), SKIPPED: noop("no time left")}
 Turn = tuple[int, int]
-"""A rung and a candidate."""
+"""A round and a candidate."""
+Losses = Mapping[Turn, float | None]
+"""Eval losses of the trials that have ended; None of one that is lost."""
 
 
 # -- Successive halving.
 
 
-@dataclass(frozen=True)
-class Rung:
-    """
-    Attributes:
-        share: of the epochs that its trials train.
-        count: its candidates, without the plan where that isn't among the best. The first rung takes all as long as
-            there is time.
-    """
-
-    share: float
-    count: int
+def counts_of(count: int, rounds: int) -> list[int]:
+    """How many candidates each round has, where the first has `count`; the plan comes along besides."""
+    return [max(2, math.ceil(count / ETA ** each)) for each in range(rounds)]
 
 
-def ladder(count: int, depth: int) -> list[Rung]:
-    """`depth` rungs for so many candidates; the last one trains in full."""
-    return [Rung(ETA ** (rung + 1 - depth), max(2, math.ceil(count / ETA ** rung))) for rung in range(depth)]
-
-
-def entrants(rungs: Sequence[Rung], losses: Mapping[Turn, float | None], rung: int) -> list[int]:
-    """The candidates of a rung: the plan, and the best of the rung before, the best first; none before that has ended.
-
-    Args:
-        losses: of the trials that have ended; None of one that has no loss, and so is lost.
-    """
-    if rung == 0:
-        return list(range(rungs[0].count))
-    before = [(rung - 1, candidate) for candidate in entrants(rungs, losses, rung - 1)]
+def entrants(counts: Sequence[int], losses: Losses, place: int) -> list[int]:
+    """The candidates of a round: the plan, and the best of the round before, the best first; none before that has
+    ended."""
+    if place == 0:
+        return list(range(counts[0]))
+    before = [(place - 1, candidate) for candidate in entrants(counts, losses, place - 1)]
     if any(turn not in losses for turn in before):
         return []
-    best = sorted((loss, turn[1]) for turn in before if (loss := losses[turn]) is not None)[:rungs[rung].count]
-    plan = [PLAN] if losses.get((rung - 1, PLAN)) is not None else []
+    best = sorted((loss, turn[1]) for turn in before if (loss := losses[turn]) is not None)[:counts[place]]
+    plan = [PLAN] if losses.get((place - 1, PLAN)) is not None else []
     return plan + [candidate for _, candidate in best if candidate != PLAN]
 
 
-def next_turn(rungs: Sequence[Rung], losses: Mapping[Turn, float | None]) -> Turn | None:
+def next_turn(counts: Sequence[int], losses: Losses) -> Turn | None:
     """The trial that comes next; None if there is none."""
-    turns = ((rung, each) for rung in range(len(rungs)) for each in entrants(rungs, losses, rung))
+    turns = ((place, each) for place in range(len(counts)) for each in entrants(counts, losses, place))
     return next((turn for turn in turns if turn not in losses), None)
 
 
-def winner(rungs: Sequence[Rung], losses: Mapping[Turn, float | None]) -> int | None:
-    """The candidate with the lowest loss after full training; the plan where another is no better. None without one."""
-    last = len(rungs) - 1
-    found = [(loss, each) for each in entrants(rungs, losses, last) if (loss := losses.get((last, each))) is not None]
+def winner(counts: Sequence[int], losses: Losses) -> int | None:
+    """The candidate with the lowest loss after full training, the plan where another is no better; None without one."""
+    last = len(counts) - 1
+    found = [(loss, each) for each in entrants(counts, losses, last) if (loss := losses.get((last, each))) is not None]
     return min(found)[1] if found else None
 
 
@@ -117,7 +103,7 @@ class Trial:
         error: `UserError.to_dict()` of one that failed.
     """
 
-    rung: int
+    place: int
     candidate: int
     run: str = ""
     state: str = ENDED
@@ -133,12 +119,13 @@ class Search:
         base: the plan; its files are the parts of the rows in `folder`.
         fields: those that are searched, with their values as they are typed.
         seconds: the time budget; `seed` draws the candidates.
+        count: candidates of the first round; all of them as long as there is time.
         candidates: the values of each; the first has none, and is the plan.
-        expected: by candidate and rung, the seconds that a trial was estimated to take; `evaluating`: those of the
+        expected: by candidate and round, the seconds that a trial was estimated to take; `evaluating`: those of the
             final score.
         rows: how many "training", "choosing" and "final" rows there are.
         state: `RUNNING`, `STOPPED` or `FINISHED`.
-        verdict: {"case": a word of `search_end`, "comparison": as in scores.json or None}; None before the end.
+        verdict: {"case": a word of `search_end`, "comparison": as in scores.json}; None before the end.
     """
 
     folder: Path
@@ -146,7 +133,8 @@ class Search:
     fields: dict[str, str]
     seconds: float
     seed: int
-    rungs: list[Rung]
+    rounds: int
+    count: int
     candidates: list[dict[str, Any]]
     expected: list[list[float]]
     evaluating: float
@@ -156,67 +144,78 @@ class Search:
     verdict: dict[str, Any] | None = None
 
     @property
-    def name(self) -> str:
-        return self.folder.name
+    def counts(self) -> list[int]:
+        return counts_of(self.count, self.rounds)
 
     @property
-    def losses(self) -> dict[Turn, float | None]:
-        return {(trial.rung, trial.candidate): trial.loss for trial in self.trials}
+    def losses(self) -> Losses:
+        return {(trial.place, trial.candidate): trial.loss for trial in self.trials}
 
     @property
     def spent(self) -> float:
         """Seconds that the trials have worked."""
         return sum(trial.seconds for trial in self.trials)
 
-    def table(self) -> list[tuple[str, ...]]:
-        """What was tried, the longest trials first and of these the best, under the headings of `columns`."""
-        ended = sorted(self.trials, key=lambda each: (-each.rung, math.inf if each.loss is None else each.loss))
-        return [(f"{each.rung + 1}", values_text(self, each.candidate), units.format_loss(each.loss),
-                 tr(STATES[each.state]), units.format_duration(each.seconds)) for each in ended]
-
     @property
     def best(self) -> int | None:
-        return winner(self.rungs, self.losses)
+        return winner(self.counts, self.losses)
 
-    def config(self, rung: int, candidate: int) -> RunConfig:
+    @property
+    def better_values(self) -> dict[str, Any]:
+        """The fields in which the best differs from the plan."""
+        best = settled(self.base, self.candidates[self.best or PLAN])
+        return {name: getattr(best, name) for name in FIELDS if getattr(best, name) != getattr(self.base, name)}
+
+    def config(self, turn: Turn) -> RunConfig:
         """What a trial trains, with its own full schedule."""
-        return shortened(settled(self.base, self.candidates[candidate]), self.base, self.rungs[rung].share,
-                         self.rows["training"], f"{self.name} {rung + 1}.{candidate}")
+        return shortened(self.base, self.candidates[turn[1]], ETA ** (turn[0] + 1 - self.rounds),
+                         self.rows["training"], f"{self.folder.name} {turn[0] + 1}.{turn[1]}")
 
     def run_of(self, candidate: int) -> Path | None:
         """The run that trained a candidate in full."""
-        last = len(self.rungs) - 1
-        return next((Path(trial.run) for trial in self.trials if trial.state == ENDED
-                     and (trial.rung, trial.candidate) == (last, candidate)), None)
+        return next((Path(trial.run) for trial in self.trials if trial.loss is not None
+                     and (trial.place, trial.candidate) == (self.rounds - 1, candidate)), None)
+
+    def left_over(self, count: int) -> float:
+        """Seconds of the budget that are left where the first round has so many candidates. What trials still take is
+        estimated, corrected by what others took."""
+        ended = [trial for trial in self.trials if trial.seconds]
+        pace = self.spent / sum(self.expected[each.candidate][each.place] for each in ended) if ended else 1.0
+        done = {(each.place, each.candidate) for each in self.trials}
+        first = sum(self.expected[each][0] for each in range(count) if (0, each) not in done)
+        later = sum(max(0, wanted + 1 - sum(each == place for each, _ in done))
+                    * sum(each[place] for each in self.expected) / len(self.expected)
+                    for place, wanted in enumerate(counts_of(count, self.rounds)) if place)
+        return self.seconds - self.spent - pace * (first + later) - self.evaluating
+
+    def affordable(self) -> int:
+        """How many candidates there is time for: two at least."""
+        return next((each for each in range(len(self.candidates), 2, -1) if self.left_over(each) >= 0), 2)
 
     def to_dict(self) -> dict[str, Any]:
         return {**formats.stamp("search"), **asdict(self), "folder": str(self.folder), "base": self.base.to_dict()}
 
     def save(self) -> None:
-        state = self.to_dict()
-        state.pop("folder")
         with os_errors_as(tr("Could not write {file}.", file=FILE)):
-            files.write_atomically(self.folder / FILE, files.dump_pretty(state))
+            files.write_atomically(self.folder / FILE, files.dump_pretty(self.to_dict()))
 
 
 def read(place: Path) -> Search:
     """Raises UserError: it isn't a search, is damaged, or is of a newer program."""
-    state = formats.read("search", place / FILE)
+    state = formats.read("search", place / FILE) or {}
     try:
-        assert state is not None
-        values = {each.name: state[each.name] for each in fields(Search) if each.name != "folder"}
+        values = {each.name: state[each.name] for each in fields(Search)}
         return Search(**{**values, "folder": place, "base": RunConfig.from_dict(state["base"], place / FILE),
-                         "rungs": [Rung(**each) for each in state["rungs"]],
                          "trials": [Trial(**each) for each in state["trials"]]})
-    except (AssertionError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(tr("{file} is damaged.", file=place / FILE), tr("It isn't a search."),
-                        tr("Begin another search. Its trials are in the list of runs.")) from error
+                        tr("Start another search. Its trials are in the list of runs.")) from error
 
 
 def named(text: str) -> Path:
     """The folder of a search, by its name or folder. Raises UserError: there is none."""
     for place in (paths.searches_dir() / text, Path(text)):
-        if text and (place / FILE).is_file():
+        if (place / FILE).is_file():
             return place.absolute()
     raise UserError(tr("There is no search “{name}”.", name=text), "",
                     tr("To see the searches: {command}", command=program.command("tune")))
@@ -224,8 +223,13 @@ def named(text: str) -> Path:
 
 def folders() -> list[Path]:
     """The folders of all searches, the newest first."""
-    found = list(paths.searches_dir().glob(f"*/{FILE}"))
-    return [file.parent for file in sorted(found, key=lambda file: file.parent.stat().st_ctime, reverse=True)]
+    found = [file.parent for file in paths.searches_dir().glob(f"*/{FILE}")]
+    return sorted(found, key=lambda place: (place / "final.jsonl").stat().st_mtime, reverse=True)
+
+
+def is_trial(config: RunConfig) -> bool:
+    """Whether a run is one of a search's."""
+    return Path(config.train_file).is_relative_to(paths.searches_dir())
 
 
 @contextmanager
@@ -242,28 +246,13 @@ def changing(place: Path) -> Iterator[Search]:
 # -- A new search.
 
 
-def shortened(config: RunConfig, base: RunConfig, share: float, rows: int, name: str) -> RunConfig:
-    """A share of a run, evaluated as often as the plan."""
-    short = replace(config, name=name, epochs=round(config.epochs * share, 4) or 0.0001,
+def shortened(base: RunConfig, values: Mapping[str, Any], share: float, rows: int, name: str) -> RunConfig:
+    """The plan with these values for a share of its epochs, evaluated as often as the plan."""
+    config = settled(base, values)
+    short = replace(config, name=name, epochs=max(0.0001, round(config.epochs * share, 4)),
                     max_steps=config.max_steps and max(1, round(config.max_steps * share)), sample_max_tokens=0)
     scale = total_steps(short, rows) / total_steps(base, rows)
     return replace(short, **{each: max(1, round(getattr(base, each) * scale)) for each in ("eval_steps", "save_steps")})
-
-
-def prepare(plan: Plan, facts: ModelFacts, records: Sequence[Record], final: Sequence[Record] | None,
-            given: Mapping[str, str], seconds: float, seed: int = 0) -> tuple[Search, dict[str, Sequence[Record]]]:
-    """A search for something better than a plan, not written, and its rows.
-
-    Args:
-        records: the rows of the plan; `final`: those of its test file.
-        given: the fields to search, as `search_values.parse` reads them.
-
-    Raises:
-        UserError: as `parse`, `divide` and `design`.
-    """
-    parts = divide(records, plan.config, final)
-    return design(plan.config, facts, read_machine(), {name: len(rows) for name, rows in parts.items()},
-                  plan.counts.tokens / max(1, plan.counts.learned), parse(given, plan.config), seconds, seed), parts
 
 
 def divide(records: Sequence[Record], config: RunConfig, final: Sequence[Record] | None = None
@@ -271,7 +260,7 @@ def divide(records: Sequence[Record], config: RunConfig, final: Sequence[Record]
     """The rows that are trained on, those that choose, and those that no choice sees.
 
     Args:
-        final: rows of a test file, which give the final score; None takes some of the others.
+        final: the last of these, from a test file; None takes some of the others.
 
     Raises:
         UserError: there are too few of them, or they are plain text.
@@ -289,71 +278,50 @@ def divide(records: Sequence[Record], config: RunConfig, final: Sequence[Record]
     return {"training": training, "choosing": choosing, "final": last}
 
 
-def design(base: RunConfig, facts: ModelFacts, machine: Machine, rows: Mapping[str, int], tokens: float,
-           values: SearchValues, seconds: float, seed: int = 0) -> Search:
-    """A search in a time budget, not written: with as many rungs as let most candidates be tried.
+def prepare(plan: Plan, facts: ModelFacts, records: Sequence[Record], final: Sequence[Record] | None,
+            given: Mapping[str, str], seconds: float, seed: int = 0) -> tuple[Search, dict[str, Sequence[Record]]]:
+    """A search for something better than a plan, with as many rounds as let most candidates be tried, and its rows;
+    nothing is written.
 
     Args:
-        rows: how many of each part; `tokens`: of one row, on average.
+        records: the rows of the plan; `final`: those of its test file.
+        given: the fields to search, as `search_values.parse` reads them.
 
     Raises:
-        UserError: the budget is too small.
+        UserError: as `parse` and `divide`; or the budget is too small.
     """
-    known, learned = measured.load(), rows["training"]
+    base, machine, known, tokens = plan.config, read_machine(), measured.load(), plan.counts.tokens / max(
+        1, plan.counts.learned)
+    parts, values = divide(records, base, final), parse(given, base)
+    rows = {name: len(part) for name, part in parts.items()}
+    learned, candidates = rows["training"], values.draw(MOST, seed, base)
 
     def takes(candidate: Mapping[str, Any], share: float) -> TimeEstimate:
-        config = shortened(settled(base, candidate), base, share, learned, "x")
-        return time_estimate.training(facts, config, machine, learned, tokens * learned, rows["choosing"], known)
+        return time_estimate.training(facts, shortened(base, candidate, share, learned, "x"), machine, learned,
+                                      tokens * learned, rows["choosing"], known)
 
+    whole = takes({}, 1.0)
     evaluating = time_estimate.answering(facts, machine, 3 * min(rows["final"], ENOUGH), tokens, tuned=True).likely
-    whole, candidates, found = takes({}, 1.0), values.draw(MOST, seed, base), []
-    for depth in range(1, DEEPEST + 1):
-        rungs = ladder(len(candidates), depth)
-        if depth == 1 or total_steps(base, learned) * rungs[0].share >= FEWEST_STEPS:
-            expected = [[takes(each, rung.share).likely for rung in rungs] for each in candidates]
-            made = Search(Path(), base, values.texts, seconds, seed, rungs, candidates, expected, evaluating,
-                          dict(rows))
-            # It may be quicker than is likely, and more are tried then.
-            most = affordable(replace(made, seconds=seconds * whole.likely / whole.low))
-            found.append((most, -depth, made))
-    best = max(found)[2]
     least = 2 * whole.low + evaluating * whole.low / whole.likely
     if len(candidates) < 2 or least > seconds:
-        raise UserError(tr("The time is too short for a search.") if least > seconds else
-                        tr("There is nothing to search."),
+        raise UserError(tr("The search can't be started."),
                         tr("The plan and one other setting take {time} with their evaluation.",
                            time=units.format_about(least)),
                         tr("Give it more time or other values, or choose fewer epochs or a smaller model."))
-    return best
-
-
-def left_over(search: Search, count: int) -> float:
-    """Seconds of the budget that are left if so many candidates are tried on the first rung.
-
-    What the trials still take is estimated, and corrected by what those that have ended took.
-    """
-    ended = [trial for trial in search.trials if trial.seconds]
-    pace = sum(trial.seconds for trial in ended) / sum(
-        search.expected[trial.candidate][trial.rung] for trial in ended) if ended else 1.0
-    done = {(trial.rung, trial.candidate) for trial in search.trials}
-    mean = [sum(each[rung] for each in search.expected) / len(search.expected) for rung in range(len(search.rungs))]
-    first = sum(search.expected[each][0] for each in range(count) if (0, each) not in done)
-    later = sum(max(0, rung.count + 1 - sum(each == place for each, _ in done)) * mean[place]
-                for place, rung in enumerate(ladder(count, len(search.rungs))) if place)
-    return search.seconds - search.spent - pace * (first + later) - search.evaluating
-
-
-def affordable(search: Search) -> int:
-    """How many candidates there is time for: two at least."""
-    return next((count for count in range(len(search.candidates), 2, -1) if left_over(search, count) >= 0), 2)
+    found = []
+    for rounds in range(1, DEEPEST + 1):
+        if rounds == 1 or total_steps(base, learned) * ETA ** (1 - rounds) >= FEWEST_STEPS:
+            expected = [[takes(each, ETA ** (place + 1 - rounds)).likely for place in range(rounds)]
+                        for each in candidates]
+            made = Search(Path(), base, values.texts, seconds, seed, rounds, len(candidates), candidates, expected,
+                          evaluating, rows)
+            # Where little is known it may go faster, and more are tried then.
+            found.append((replace(made, seconds=seconds * whole.likely / whole.low).affordable(), -rounds, made))
+    return max(found)[2], parts
 
 
 def create(designed: Search, parts: Mapping[str, Sequence[Record]]) -> Search:
-    """Write a search, with its rows.
-
-    Raises:
-        UserError: its folder can't be written.
-    """
+    """Write a search, with its rows. Raises UserError: its folder can't be written."""
     with os_errors_as(tr("Could not create the search's folder.")):
         place = files.new_folder(paths.searches_dir() / f"{folder.slug(designed.base.name)}-search")
     for name, records in parts.items():
@@ -365,46 +333,31 @@ def create(designed: Search, parts: Mapping[str, Sequence[Record]]) -> Search:
     return search
 
 
-def outline(search: Search) -> str:
-    """What a search will do, and how long it takes, in sentences."""
-    count = affordable(search)
-    *short, full = ladder(count, len(search.rungs))
-    rounds = [tr("{n} for {share:.0%} of their epochs", n=rung.count, share=rung.share) for rung in short]
-    return join_sentences(
-        tr("About {n} settings are tried, the plan among them, with other values of: {fields}.", n=count,
-           fields=", ".join(map(label, search.fields))),
-        tr("They are trained in rounds, and the best continue: {rounds}.", rounds=", ".join(
-            [*rounds, tr("{n} in full", n=full.count)])),
-        tr("{training:,} rows are trained on, {choosing:,} choose, and {final:,} that no choice sees give the final "
-           "score.", **search.rows),
-        tr("It takes {time}.", time=units.format_about(search.seconds - left_over(search, count))))
-
-
 # -- The trials.
 
 
-def _runs(search: Search) -> dict[Turn, Path]:
-    """The run folders of the trials that have not ended yet, by what they train."""
+def _begun(search: Search) -> dict[Turn, Path]:
+    """The run folders of the trials that haven't ended yet, by what they train: people may rename them."""
     def key(config: RunConfig) -> str:
         return json.dumps({name: getattr(config, name) for name in FIELDS if name != "name"}, sort_keys=True)
 
     made = {key(RunConfig.from_dict(state)): place for place, state in folder.requests()
             if state.get("train_file") == search.base.train_file}
-    turns = [(rung, each) for rung in range(len(search.rungs)) for each in entrants(search.rungs, search.losses, rung)]
-    return {turn: made[own] for turn in turns
-            if turn not in search.losses and (own := key(search.config(*turn))) in made}
+    turns = [(place, each) for place in range(search.rounds)
+             for each in entrants(search.counts, search.losses, place) if (place, each) not in search.losses]
+    return {turn: made[own] for turn in turns if (own := key(search.config(turn))) in made}
 
 
-def collect(search: Search) -> dict[Turn, Path]:
+def _collect(search: Search) -> dict[Turn, Path]:
     """Note what the trials gave that have ended since. Returns the runs of those that have begun and not ended."""
-    waiting = dict(_runs(search))
-    for turn, run in list(waiting.items()):
+    begun = _begun(search)
+    for turn, run in list(begun.items()):
         if (trial := _ended(turn, run)) is not None:
             search.trials.append(trial)
-            del waiting[turn]
+            del begun[turn]
             if any(entry.folder == run for entry in queue.entries()):
                 queue.remove(run)  # one that failed stays there until somebody has seen it
-    return waiting
+    return begun
 
 
 def _ended(turn: Turn, run: Path) -> Trial | None:
@@ -420,70 +373,82 @@ def _ended(turn: Turn, run: Path) -> Trial | None:
     loss = about.eval_loss_after if outcome.state == "finished" else None
     good = loss is not None and math.isfinite(loss)
     state = (ENDED if good else OUT_OF_MEMORY if memory else
-             ENDED_BY_HAND if outcome.state in ("stopped", "cancelled") else LOST)
+             ENDED_BY_HAND if outcome.state in ("stopped", "cancelled") else FAILED)
     return Trial(*turn, str(run), state, loss if good else None, about.seconds, outcome.error)
 
 
 def is_given_up(job: jobs.Job, outcome: Outcome) -> bool:
-    """Whether a job has crashed so often that another try makes no sense."""
+    """Whether a job has crashed so often that it isn't tried any more."""
     return outcome.state == "crashed" and sum(event.get("type") == "job_started" for event in job.events()) >= TRIES
-
-
-def _fits(search: Search, turn: Turn) -> bool:
-    """Whether there is time for a trial. For the plan and the best of the others there always is."""
-    rung, candidate = turn
-    if candidate == PLAN or entrants(search.rungs, search.losses, rung).index(candidate) <= 1:
-        return True
-    return left_over(search, candidate + 1 if rung == 0 else search.rungs[0].count) >= 0
 
 
 def queue_next(search: Search) -> Path | None:
     """Put the next trial into the queue, unless one is in it. Returns its run; None if all trials have ended."""
-    waiting = collect(search)
-    while (turn := next_turn(search.rungs, search.losses)) is not None:
-        run = waiting.get(turn)
-        if run is None and not _fits(search, turn):
-            if turn[0] == 0:  # no other begins
-                search.rungs = ladder(turn[1], len(search.rungs))
+    begun = _collect(search)
+    while (turn := next_turn(search.counts, search.losses)) is not None:
+        run = begun.get(turn)
+        # For the plan and one other there is always time.
+        if run is None and entrants(search.counts, search.losses, turn[0]).index(turn[1]) > 1 and search.left_over(
+                turn[1] + 1 if turn[0] == 0 else search.count) < 0:
+            if turn[0] == 0:
+                search.count = turn[1]
             else:
                 search.trials.append(Trial(*turn, state=SKIPPED))
             continue
-        if run is None:
-            run = folder.create(search.config(*turn), evaluate=False).folder
+        run = run or folder.create(search.config(turn), evaluate=False).folder
         if not any(entry.folder == run and entry.state in ("waiting", "running") for entry in queue.entries()) and (
                 not jobs.Job(run).is_alive()):
-            queue.add(run, time=TimeEstimate.around(
-                search.expected[turn[1]][turn[0]], time_estimate.SCALED))
+            queue.add(run, time=TimeEstimate.around(search.expected[turn[1]][turn[0]], time_estimate.SCALED))
         return run
     return None
 
 
 def stop(place: Path) -> None:
-    """Let no further trial begin, and the running one save and end. `resume` continues.
-
-    Raises:
-        UserError: the search or the queue can't be changed.
-    """
+    """Let no further trial begin, and the one that trains save and end. Raises UserError: it can't be changed."""
     with changing(place) as search:
-        if search.state != RUNNING:
-            return
-        search.state = STOPPED
-        for run in collect(search).values():
-            if any(entry.folder == run and entry.state != "running" for entry in queue.entries()):
-                queue.remove(run)
-            if (job := jobs.Job(run)).is_alive():
-                job.send("free")
+        if search.state == RUNNING:
+            search.state = STOPPED
+            for run in _collect(search).values():
+                if any(entry.folder == run and entry.state != "running" for entry in queue.entries()):
+                    queue.remove(run)
+                if (job := jobs.Job(run)).is_alive():
+                    job.send("free")
 
 
 def resume(place: Path) -> None:
-    """Let a search that was stopped continue. Raises as `stop`."""
+    """Let a search that was stopped continue. Raises UserError: it can't be changed."""
     with changing(place) as search:
-        if search.state == STOPPED:
-            search.state = RUNNING
+        search.state = RUNNING if search.state == STOPPED else search.state
 
 
-def columns() -> tuple[str, ...]:
-    return tr("Round"), tr("Settings"), tr("Eval loss"), tr("State"), tr("Time")
+# -- What people read.
+
+
+def outline(search: Search) -> str:
+    """What a search will do, and how long it takes."""
+    count = search.affordable()
+    *short, full = counts_of(count, search.rounds)
+    rounds = [tr("{n} for {share:.0%} of their epochs", n=each, share=ETA ** (place + 1 - search.rounds))
+              for place, each in enumerate(short)]
+    return join_sentences(
+        tr("About {n} settings are tried, the plan among them, with other values of: {fields}.", n=count,
+           fields=", ".join(map(label, search.fields))),
+        tr("They are trained in rounds, and the best continue: {rounds}.",
+           rounds=", ".join([*rounds, tr("{n} in full", n=full)])),
+        tr("{training:,} rows are trained on, {choosing:,} choose, and {final:,} that no choice sees give the final "
+           "score.", **search.rows),
+        tr("It takes {time}.", time=units.format_about(search.seconds - search.left_over(count))))
+
+
+def progress(search: Search) -> str:
+    """How far a search is that hasn't ended."""
+    done = len(search.trials)
+    if search.state == STOPPED:
+        return ntr("The search is stopped. {n} trial has ended.", "The search is stopped. {n} trials have ended.", done)
+    if next_turn(search.counts, search.losses) is None:
+        return tr("The best and the plan answer rows that no choice saw.")
+    return tr("Trial {n} is training or comes next. The trials so far took {spent} of {budget}.", n=done + 1,
+              spent=units.format_duration(search.spent), budget=units.format_duration(search.seconds))
 
 
 def values_text(search: Search, candidate: int) -> str:
@@ -492,10 +457,9 @@ def values_text(search: Search, candidate: int) -> str:
         tr("the plan"))
 
 
-def chosen_values(search: Search) -> dict[str, Any]:
-    """The fields in which the best candidate differs from the plan; none before there is one."""
-    if search.best is None:
-        return {}
-    best = settled(search.base, search.candidates[search.best])
-    return {name: getattr(best, name) for name in FIELDS if getattr(best, name) != getattr(search.base, name)}
-
+def table(search: Search) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What was tried, the longest trials first and of these the best: headings and rows."""
+    ended = sorted(search.trials, key=lambda each: (-each.place, math.inf if each.loss is None else each.loss))
+    return (tr("Settings"), tr("Round"), tr("Eval loss"), tr("State"), tr("Time")), [
+        (values_text(search, each.candidate), str(each.place + 1), units.format_loss(each.loss),
+         tr(STATES[each.state]), units.format_duration(each.seconds)) for each in ended]

@@ -33,6 +33,7 @@ class PlanFoot(QWidget):
     """The foot of the Expert card.
 
     Attributes:
+        find: opens the search for better settings.
         code, save: write the plan as a script, and as a file that the terminal trains from.
         other: shows the plan of another run instead of the current one, or goes back to that.
         afresh: plans from the base model again, not from a finished run.
@@ -49,6 +50,9 @@ class PlanFoot(QWidget):
         self.other = SecondaryButton(tr("Plan the next run"), "", "small", name="plan_other")
         self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small",
                                       name="plan_afresh")
+        self.find = SecondaryButton(tr("Search for better settings…"),
+                                    tr("Try other values of some fields within a time that you choose, and score the "
+                                       "best on rows that no choice saw."), "small", name="search_settings")
         self.code = SecondaryButton(tr("Show the code…"),
                                     tr("Save a Python script that does the same as this plan, without SLM Studio."),
                                     "small", name="show_code")
@@ -58,7 +62,7 @@ class PlanFoot(QWidget):
         self.code.setEnabled(False)
         self.save.setEnabled(False)
         column = column_in(self, self.note, (self.afresh, 0, Qt.AlignmentFlag.AlignLeft))
-        for buttons in ((self.other,), (self.code, self.save)):
+        for buttons in ((self.other,), (self.find,), (self.code, self.save)):
             row = ButtonRow()
             for button in buttons:
                 row.box.addWidget(button, 1)
