@@ -111,7 +111,7 @@ def _list(found: list[Search], as_json: bool) -> int:
     if as_json:
         print_json({"searches": [each.to_dict() for each in found]})
     else:
-        print_table(tr("Searches"), [(each.name, state_text(each.state), str(len(each.trials)),
+        print_table(tr("Searches"), [(each.folder.name, state_text(each.state), str(len(each.trials)),
                                       search_end.sentence(each)) for each in found],
                     (tr("Search"), tr("State"), tr("Trials"), tr("Result")))
     return 0
@@ -132,7 +132,7 @@ def _report(search: Search, as_json: bool) -> int:
             say(sentence)
     if search.state != searches.FINISHED:
         print_warning(tr("The search was interrupted. To continue it: {command}",
-                         command=program.command("tune", "--resume", search.name)))
+                         command=program.command("tune", "--resume", search.folder.name)))
         return 1
     if values and not as_json:
         print_next(program.command("plan", "--model", "M", "--data", "FILE", "--out", "RUN.json", *(

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QDialog, QLineEdit, QWidget
 
 from slmstudio.core.i18n import tr
@@ -94,10 +94,12 @@ class SearchDialog(QDialog):
         self.minutes.setRange(1, 10_000)
         self.minutes.setValue(60)
         self.minutes.valueChanged.connect(lambda _: self._timer.start())
-        self.note = text_label("", wrap=True, name="search_note")
+        self.note = text_label("", wrap=True, name="search_note", selectable=True)
+        self.note.setAlignment(Qt.AlignmentFlag.AlignTop)
         theme.grow(self.note, "setMinimumHeight", NOTE_HEIGHT)
         self.start = PrimaryButton(tr("Start search"), tr("Put the trials into the queue, one after the other."),
                                    name="search_start", clicked=self._start)
+        self.start.setEnabled(False)
         close = SecondaryButton(tr("Close"), tr("Close this window."), name="search_leave", clicked=self.close)
         column_in(page, text_label(tr("Many settings are trained briefly, and the best again for longer. The best of "
                                       "all and the plan are then compared on rows that no choice saw."), wrap=True),
