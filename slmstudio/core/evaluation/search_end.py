@@ -88,7 +88,7 @@ def _verdict(sides: list[ComparedRun]) -> dict[str, Any]:
     loss = next((each for each in found if each["metric"] == "loss"), main)
     if main is None:
         return {"case": NOT_SCORED}
-    decides = main if main["verdict"] != verdicts.UNKNOWN else loss
+    decides = main if main["verdict"] != verdicts.UNKNOWN or loss is None else loss
     return {"case": decides["verdict"], "comparison": decides}
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.record import Record
     from slmstudio.gui.plots.plot import Plot
 
-WIDTH, HEIGHT, NOTE_HEIGHT = 720, 560, 90
+LEAST_WIDTH, WIDTH, HEIGHT, NOTE_HEIGHT = 560, 720, 560, 90
 SEARCHED_FIELDS = 4
 PAUSE_MS = 400
 """After the last key, the search is designed."""
@@ -45,23 +45,24 @@ class SearchDialog(QDialog):
     """Before a search it asks; then it shows the newest one. Whoever closes it ends nothing.
 
     Attributes:
-        search: the one that is shown.
+        search: the one that is shown; `designed`: the one that Start would make, with its rows.
+        plot: None until its libraries are there.
     """
 
     def __init__(self, session: Session, planning: Planning, runs: RunQueue, parent: QWidget | None = None):
         super().__init__(parent)
         self._session, self._planning, self._runs = session, planning, runs
         self.search: Search | None = None
-        self._designed: Designed | None = None
+        self.designed: Designed | None = None
         self._config: RunConfig | None = None  # the plan whose fields are shown
-        self._plot: Plot | None = None
+        self.plot: Plot | None = None
         self._task, self._reading = TaskSlot(), TaskSlot()
         self._timer = QTimer(self, singleShot=True, interval=PAUSE_MS, timeout=self._design)
         self.followed = FollowedJob(self, session)
         self.setWindowTitle(tr("Search for better settings"))
         self.setObjectName("search_dialog")
-        theme.grow(self, "setMinimumWidth", WIDTH)
-        theme.grow(self, "setMinimumHeight", HEIGHT)
+        self.setMinimumWidth(LEAST_WIDTH)
+        self.resize(theme.scaled(WIDTH), theme.scaled(HEIGHT))
         self.banner = ErrorBanner(name="search_banner")
         self._pages = pages_of(self._make_question(), self._make_progress())
         column_in(self, self.banner, (self._pages, 1), spacing=theme.SPACE_M, margins=theme.SPACE_L)
@@ -125,7 +126,7 @@ class SearchDialog(QDialog):
     def _design(self) -> None:
         """Find out what a search of these fields would do."""
         session, choice = self._session, self._planning.current
-        self._designed = None
+        self.designed = None
         self.start.setEnabled(False)
         if choice is None or session.dataset is None or session.model is None:
             self.note.setText(tr("Choose data and a base model first."))
@@ -138,7 +139,7 @@ class SearchDialog(QDialog):
         self._task.run(self, lambda task: searches.prepare(*inputs), self._show_design, self._refuse)
 
     def _show_design(self, designed: Designed) -> None:
-        self._designed = designed
+        self.designed = designed
         self.note.setText(searches.outline(designed[0]))
         self.start.setEnabled(True)
 
@@ -146,7 +147,7 @@ class SearchDialog(QDialog):
         self.note.setText(str(error))
 
     def _start(self) -> None:
-        designed, self._designed = self._designed, None
+        designed, self.designed = self.designed, None
         if designed is not None:
             self.start.setEnabled(False)
             run_task(self, lambda task: searches.create(*designed), self._begin, self.banner.show_error)
@@ -175,9 +176,8 @@ class SearchDialog(QDialog):
 
     def open(self) -> None:
         """Show the newest search, or ask for one."""
-        self.show()
-        self.raise_()
-        if self._plot is None:
+        super().open()
+        if self.plot is None:
             run_task(self, lambda task: importlib.import_module("numpy"), lambda _: self._make_plot())
         self.refresh()
 
@@ -216,23 +216,23 @@ class SearchDialog(QDialog):
     def _make_plot(self) -> None:
         from slmstudio.gui.plots.plot import Plot
 
-        self._plot = Plot(tr("Eval loss of the trials"), x_unit=tr("trials"), x_form=lambda x: tr("trial {n:.0f}", n=x),
+        self.plot = Plot(tr("Eval loss of the trials"), x_unit=tr("trials"), x_form=lambda x: tr("trial {n:.0f}", n=x),
                           value_form=lambda value: f"{value:.3f}", empty=tr("No trial has ended yet."),
                           term="eval_loss")
         for colour, place in zip(COLOURS, range(searches.DEEPEST), strict=True):
-            self._plot.add_curve(str(place), colour, label=tr("round {n}", n=place + 1), width=1, dots=True)
-        self._place.addWidget(self._plot)
+            self.plot.add_curve(str(place), colour, label=tr("round {n}", n=place + 1), width=1, dots=True)
+        self._place.addWidget(self.plot)
         self._draw()
 
     def _draw(self) -> None:
-        if self._plot is None or self.search is None:
+        if self.plot is None or self.search is None:
             return
         import numpy as np
 
         ended = [(number, trial) for number, trial in enumerate(self.search.trials, 1) if trial.loss is not None]
         for place in range(searches.DEEPEST):
             points = [(number, trial.loss) for number, trial in ended if trial.place == place]
-            self._plot.set_data(str(place), *np.array(points, dtype=float).reshape(-1, 2).T)
+            self.plot.set_data(str(place), *np.array(points, dtype=float).reshape(-1, 2).T)
 
     def _toggle(self) -> None:
         if (search := self.search) is None:

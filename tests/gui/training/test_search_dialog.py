@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from support import training_window
+from support.tab_states import ended_search
 from support.training_window import button
 
 from slmstudio.core.run import queue, search
-from slmstudio.core.run.search import Trial
 
 tab, planned = training_window.tab, training_window.planned
 
@@ -29,7 +27,7 @@ def test_it_asks_says_what_it_does_and_starts(qtbot, asked, planned, monkeypatch
     line.setText("fast")
     line.textEdited.emit("fast")
     qtbot.waitUntil(lambda: not asked.start.isEnabled() and not asked._task.is_busy(), timeout=20_000)
-    assert asked._designed is None
+    assert asked.designed is None
     line.setText("1e-4, 2e-4")
     line.textEdited.emit("")
     qtbot.waitUntil(asked.start.isEnabled, timeout=20_000)
@@ -43,19 +41,13 @@ def test_it_asks_says_what_it_does_and_starts(qtbot, asked, planned, monkeypatch
 
 
 def test_what_was_tried_is_shown_and_the_best_goes_into_the_plan(qtbot, asked, planned):
-    designed, parts = asked._designed
-    rate = {"learning_rate": 5e-4}
-    found = search.create(designed, parts)
-    found.candidates[1:], found.rounds, found.count, found.state = [rate], 1, 2, search.FINISHED
-    found.trials = [Trial(0, 0, str(Path("a")), loss=2.0, seconds=3.0), Trial(0, 1, str(Path("b")), loss=1.0)]
-    found.verdict = {"case": "better"}
-    found.save()
+    ended_search(asked)
     asked.other.click()
     asked.close()
     asked.open()
     qtbot.waitUntil(lambda: asked.search is not None and asked.use.isEnabled(), timeout=20_000)
-    assert [row[2].text for row in asked.table.figures.rows] == ["1.000", "2.000"]
-    qtbot.waitUntil(lambda: asked._plot is not None, timeout=20_000)
-    assert list(asked._plot.curves["0"].y) == [2.0, 1.0]
+    assert [row[2].text for row in asked.table.figures.rows] == ["1.000", "2.000", "–"]
+    qtbot.waitUntil(lambda: asked.plot is not None, timeout=20_000)
+    assert list(asked.plot.curves["0"].y) == [2.0, 1.0]
     asked.use.click()
     assert planned.planning.overrides["learning_rate"] == 5e-4
