@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support.wait import until
 
-from slmstudio.core import files, jobs
-from slmstudio.core.evaluation import search_end
+from slmstudio.core import jobs, paths
+from slmstudio.core.evaluation import scoring, search_end
 from slmstudio.core.run import folder, queue, search
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.search import Search
@@ -124,15 +124,17 @@ def test_without_time_only_the_plan_and_one_other_are_trained(new_search, told):
     assert told("tune")["searches"][0]["state"] == search.FINISHED
 
 
-def test_a_run_that_was_removed_is_not_repeated(new_search, told):
-    import shutil
-
-    place = new_search(2).folder
-    while not search.read(place).trials:
-        search_end.advance(place)
-        job = queue.start_next()
-        if job is not None:
-            job.wait()
-    shutil.rmtree(search.read(place).trials[0].run)
-    told("tune", "--resume", place.name)
-    assert len(search.read(place).trials) == 4 and not files.size_of(Path(search.read(place).trials[0].run))
+@pytest.mark.full
+def test_a_real_search_scores_its_best_on_rows_that_no_choice_saw(told, tiny_model, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes(b"".join(paths.starter_train_file().read_bytes().splitlines(True)[:40]))
+    found = told("tune", rows, "--model", tiny_model, "--minutes", 2, "--field", "learning_rate=1e-4,1e-2",
+                 "--set", "epochs=2", "--set", "device=cpu")
+    assert found["state"] == search.FINISHED and len(found["trials"]) >= 3
+    assert found["best"] == min((each["loss"], each["candidate"]) for each in found["trials"]
+                                if each["place"] == found["rounds"] - 1 and each["loss"] is not None)[1]
+    parts = [set((Path(found["folder"]) / f"{name}.jsonl").read_bytes().splitlines())
+             for name in ("training", "choosing", "final")]
+    assert len(set.union(*parts)) == 40 == sum(map(len, parts))
+    job = jobs.Job(next((search.read(Path(found["folder"])).run_of(found["best"]) / "jobs").glob("evaluate-*")))
+    assert scoring.read_scores(job.folder)["test"]["rows"] == len(parts[2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,16 +95,17 @@ def sentence(search: Search) -> str:
     """Whether the search found something better; "" before its end."""
     if search.verdict is None:
         return ""
-    case, time = search.verdict["case"], units.format_duration(search.spent)
-    if case == NOTHING:
-        return tr("No trial reached its end. The list says why.")
-    best = tr("The search's best: {values}.", values=searches.values_text(search, search.best or PLAN))
+    case, comparison = search.verdict["case"], search.verdict.get("comparison")
+    values, time = searches.values_text(search, search.best or PLAN), units.format_duration(search.spent)
     said = {
+        NOTHING: tr("No trial reached its end. The list says why."),
         AS_PLANNED: tr("Nothing better than the plan was found in {time}.", time=time),
-        NOT_SCORED: tr("It couldn't be compared with the plan on rows that no choice saw."),
-        verdicts.BETTER: tr("The search's best is better than the plan on rows that no choice saw."),
-        verdicts.WORSE: tr("On rows that no choice saw, the search's best is worse than the plan: use the plan."),
-        verdicts.UNKNOWN: tr("Nothing clearly better than the plan was found in {time}.", time=time)}[case]
-    comparison: Mapping[str, Any] | None = search.verdict.get("comparison")
-    return join_sentences(said, *([] if case == AS_PLANNED else [best]),
-                          *([verdicts.sentence(comparison)] if comparison else []))
+        NOT_SCORED: tr("{values} did best, but couldn't be compared with the plan on rows that no choice saw.",
+                       values=values),
+        verdicts.BETTER: tr("The search's best is better than the plan on rows that no choice saw: {values}.",
+                            values=values),
+        verdicts.WORSE: tr("{values} did best, but worse than the plan on rows that no choice saw: use the plan.",
+                           values=values),
+        verdicts.UNKNOWN: tr("Nothing clearly better than the plan was found in {time}. {values} did best.", time=time,
+                             values=values)}[case]
+    return join_sentences(said, verdicts.sentence(comparison) if comparison else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,24 +35,16 @@ class SearchValues:
 
     def draw(self, count: int, seed: int, base: RunConfig) -> list[dict[str, Any]]:
         """At most so many different candidates, the first of which is the plan. Any number of them from the first on
-        is spread evenly over the values: an additive recurrence (Roberts 2018) from a start that the seed draws."""
-        chance, ratio = random.Random(seed), _ratio(len(self.values))
-        starts = [chance.random() for _ in self.values]
+        is spread evenly over the values: they are points of a Sobol sequence."""
+        from scipy.stats import qmc  # here, since it takes a while
+
         found: list[dict[str, Any]] = [{}]
-        for number in range(4 * count):
-            each = {name: _at(name, values, (start + number * ratio ** -(place + 1)) % 1)
-                    for place, (start, (name, values)) in enumerate(zip(starts, self.values.items(), strict=True))}
+        for point in qmc.Sobol(len(self.values), rng=seed).random_base2(8):
+            each = {name: _at(name, values, float(place))
+                    for place, (name, values) in zip(point, self.values.items(), strict=True)}
             if each not in found and settled(base, each) != base and not settled(base, each).problems():
                 found.append(each)
         return found[:count]
-
-
-def _ratio(fields: int) -> float:
-    """The generalised golden ratio: x ** (fields + 1) = x + 1."""
-    x = 1.5
-    for _ in range(50):
-        x = (1 + x) ** (1 / (fields + 1))
-    return x
 
 
 def _at(name: str, values: list[Any] | Span, place: float) -> Any:

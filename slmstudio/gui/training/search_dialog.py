@@ -70,7 +70,6 @@ class SearchDialog(QDialog):
         runs.started.connect(self.refresh)
         runs.evaluating.connect(self._evaluate)
         self.followed.ended.connect(lambda job, outcome: runs.start_next(job))
-        planning.planned.connect(self._planned)
 
     # -- what is asked ---------------------------------------------------------------------------------------
 
@@ -108,10 +107,6 @@ class SearchDialog(QDialog):
                   row_of(STRETCH, close, self.start), spacing=theme.SPACE_M)
         return page
 
-    def _planned(self) -> None:
-        if self.isVisible():
-            self._fill()
-
     def _fill(self) -> None:
         """Propose fields for the plan, as long as it is another one than before."""
         config = self._planning.config
@@ -136,15 +131,13 @@ class SearchDialog(QDialog):
                   session.eval_dataset.records if session.eval_dataset is not None else None, given,
                   60.0 * self.minutes.value())
         self.note.setText(tr("Finding out what there is time for…"))
-        self._task.run(self, lambda task: searches.prepare(*inputs), self._show_design, self._refuse)
+        self._task.run(self, lambda task: searches.prepare(*inputs), self._show_design,
+                       lambda error: self.note.setText(str(error)))
 
     def _show_design(self, designed: Designed) -> None:
         self.designed = designed
         self.note.setText(searches.outline(designed[0]))
         self.start.setEnabled(True)
-
-    def _refuse(self, error: Exception) -> None:
-        self.note.setText(str(error))
 
     def _start(self) -> None:
         designed, self.designed = self.designed, None

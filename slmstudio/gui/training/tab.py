@@ -253,7 +253,8 @@ class TrainingTab(QWidget):
             buttons.show_run(
                 tr("This is the plan of the current run. Use Change… to adjust it while it trains.") if running else
                 tr("This is the plan of the run that has ended.") if ready else
-                tr("Choose data and a base model to plan another run."), can_plan=ready)
+                tr("Choose data and a base model to plan another run."), can_plan=ready,
+                searching=searches.is_trial(self.followed.config))
             return
         self.planning.set_active(ready)
         if ready:
