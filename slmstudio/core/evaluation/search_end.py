@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, units
+from slmstudio.core import formats, jobs, units
 from slmstudio.core.evaluation import paired
 from slmstudio.core.evaluation import request as requests
 from slmstudio.core.evaluation.paired import ComparedRun
@@ -20,8 +21,13 @@ best couldn't be scored."""
 
 
 def advance_all() -> jobs.Job | None:
-    """As `advance`, for each search that is running: the first evaluation that works."""
-    return next((job for place in searches.folders() if (job := advance(place)) is not None), None)
+    """As `advance`, for each search that is running: the first evaluation that works. One that can't be read doesn't
+    keep the queue from going on; its own view tells about it."""
+    for place in searches.folders():
+        with contextlib.suppress(formats.NewerFormat, searches.Damaged):
+            if (job := advance(place)) is not None:
+                return job
+    return None
 
 
 def advance(place: Path) -> jobs.Job | None:

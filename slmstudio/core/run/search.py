@@ -162,7 +162,9 @@ class Search:
 
     @property
     def better_values(self) -> dict[str, Any]:
-        """The fields in which the best differs from the plan."""
+        """The fields in which the best differs from the plan; none where it did worse on rows that no choice saw."""
+        if (self.verdict or {}).get("case") == "worse":
+            return {}
         best = settled(self.base, self.candidates[self.best or PLAN])
         return {name: getattr(best, name) for name in FIELDS if getattr(best, name) != getattr(self.base, name)}
 
@@ -200,16 +202,20 @@ class Search:
             files.write_atomically(self.folder / FILE, files.dump_pretty(self.to_dict()))
 
 
+class Damaged(UserError):
+    """The file isn't a search."""
+
+
 def read(place: Path) -> Search:
-    """Raises UserError: it isn't a search, is damaged, or is of a newer program."""
+    """Raises UserError: it is damaged, or is of a newer program."""
     state = formats.read("search", place / FILE) or {}
     try:
         values = {each.name: state[each.name] for each in fields(Search)}
         return Search(**{**values, "folder": place, "base": RunConfig.from_dict(state["base"], place / FILE),
                          "trials": [Trial(**each) for each in state["trials"]]})
     except (KeyError, TypeError) as error:
-        raise UserError(tr("{file} is damaged.", file=place / FILE), tr("It isn't a search."),
-                        tr("Start another search. Its trials are in the list of runs.")) from error
+        raise Damaged(tr("{file} is damaged.", file=place / FILE), tr("It isn't a search."),
+                      tr("Start another search. Its trials are in the list of runs.")) from error
 
 
 def named(text: str) -> Path:

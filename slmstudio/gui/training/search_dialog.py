@@ -203,7 +203,7 @@ class SearchDialog(QDialog):
         self.toggle.setVisible(search.state != searches.FINISHED)
         self.toggle.setEnabled(True)
         self.other.setEnabled(not running)
-        self.use.setEnabled(bool(search.better_values))
+        self.use.setEnabled(search.state == searches.FINISHED and bool(search.better_values))
         self._draw()
 
     def _make_plot(self) -> None:

@@ -84,8 +84,12 @@ def test_what_is_read_back_is_what_was_written(tmp_path):
                                                 Trial(0, 1, "s", search.OUT_OF_MEMORY, error={"what": "Full."})])
     found.save()
     assert search.read(tmp_path).to_dict() == found.to_dict()
+    finished = replace(found, trials=[Trial(1, 0, "r", loss=2.0), Trial(1, 1, "s", loss=1.0), *(
+        Trial(0, each, "t", loss=1.0) for each in range(9))])
+    assert finished.best == 1 and finished.better_values == {"learning_rate": 0.002}
+    assert replace(finished, verdict={"case": "worse"}).better_values == {}
     (tmp_path / search.FILE).write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError):
+    with pytest.raises(search.Damaged):
         search.read(tmp_path)
 
 
