@@ -49,6 +49,7 @@ KINDS = {
     "notes": Kind(of_folder=True),
     "assistant": Kind(of_folder=True),  # what answers for a run in Chat and the server
     "queue": Kind(),
+    "search": Kind(of_folder=True),  # search.json of a search for better settings
     "measured": Kind(),  # what runs on this machine really needed
     "timings": Kind(),  # how long evaluations, exports and downloads took on it
     "chat": Kind(2),

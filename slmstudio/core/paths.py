@@ -71,6 +71,11 @@ def runs_dir() -> Path:
     return home() / "runs"
 
 
+def searches_dir() -> Path:
+    """Searches for better settings; their trials are runs like others."""
+    return home() / "searches"
+
+
 def models_dir() -> Path:
     return home() / "models"
 

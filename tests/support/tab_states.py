@@ -25,10 +25,11 @@ from slmstudio.core.data import reader
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
-from slmstudio.core.run import folder
+from slmstudio.core.run import folder, search
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks
+from slmstudio.gui.training.search_dialog import SearchDialog
 
 PATIENCE_SECONDS = 60
 WORKER = Path(__file__).parent / "fake_worker.py"
@@ -164,6 +165,29 @@ def _planned(stage: Stage) -> None:
     stage.session.set_model(facts.read_model(stage.model))
     stage.session.set_dataset(reader.read_dataset(stage.rows))
     stage.wait(lambda: page.planning.config is not None)
+
+
+def _asking(stage: Stage) -> None:
+    page = stage.page("training")
+    page.plan.buttons.find.click()
+    stage.wait(page.search.start.isEnabled)
+
+
+def _searched(stage: Stage) -> None:
+    dialog = stage.page("training").search
+    ended_search(dialog)
+    dialog.open()
+    stage.wait(lambda: dialog.use.isEnabled() and dialog.plot is not None)
+
+
+def ended_search(dialog: SearchDialog) -> None:
+    """On the disk, what the dialog would start now has ended, with something better than the plan."""
+    found = search.create(*dialog.designed)
+    found.candidates[1:], found.rounds, found.count = [{"learning_rate": 5e-4}, {"learning_rate": 0.9}], 1, 3
+    found.trials = [search.Trial(0, 0, "a", loss=2.0, seconds=63.0), search.Trial(0, 1, "b", loss=1.0, seconds=60.0),
+                    search.Trial(0, 2, "c", search.OUT_OF_MEMORY, seconds=9.0)]
+    found.state, found.verdict = search.FINISHED, {"case": "better"}
+    found.save()
 
 
 def _starting(stage: Stage) -> None:
@@ -315,8 +339,9 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
              "failed": _not_read},
     "model": {"empty": lambda stage: stage.wait(stage.page("model").entries), "working": _fetching, "done": _chosen,
               "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},
-    "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "starting": _starting,
-                 "working": _running, "done": _stopped, "failed": _failed},
+    "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "asking": _asking,
+                 "searched": _searched, "starting": _starting, "working": _running, "done": _stopped,
+                 "failed": _failed},
     "results": {"empty": lambda stage: stage.page("results"), "done": _evaluated,
                 "rivals": _rivals_choice, "compared": _compared, "choosing": _export_choice,
                 "working": _exporting, "exported": _exported, "failed": _results_failed},

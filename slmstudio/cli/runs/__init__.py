@@ -2,8 +2,8 @@
 
 import typer
 
-from slmstudio.cli.runs import existing, plan, queue, train
+from slmstudio.cli.runs import existing, plan, queue, train, tune
 
 app = typer.Typer()
-for commands in (plan.app, train.app, existing.app, queue.app, queue.runs_app):
+for commands in (plan.app, train.app, tune.app, existing.app, queue.app, queue.runs_app):
     app.add_typer(commands)

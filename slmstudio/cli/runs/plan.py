@@ -19,6 +19,7 @@ from slmstudio.core.units import format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
     from slmstudio.core.run.memory.outlook import Outlook
+    from slmstudio.core.run.planning.plan_inputs import PlanInputs
     from slmstudio.core.run.planning.planner import Plan
 
 app = typer.Typer()
@@ -41,23 +42,13 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""
-    from slmstudio.core import starter
-    from slmstudio.core.model.hub import on_disk
-    from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.planning import choices, plan_inputs, plan_rows
+    from slmstudio.core.run.planning import choices, plan_rows
     from slmstudio.core.run.run_fields import LEAVE_OUT
 
-    overrides = plan_inputs.parse_settings(set_ or [])
     spare([data, test], out)
-    with Follower() as follower:
-        model_facts = (starter.prepare(lambda event: follower.on_event("model", event)) if model == "starter"
-                       else vet.read_vetted(on_disk.resolve(model)))
-        chosen = plan_inputs.overrides(overrides)
-        dataset = asking.read(data, mapping_text(map_, sheet, text_by) or chosen.get("train_map"), follower)
-        eval_map = asking.map_text(test, "eval_map", chosen, dataset.line)
-    proposed = choices.propose(plan_inputs.PlanInputs(
-        dataset, model_facts, None, test.absolute() if test else None, overrides, eval_map=eval_map))
+    inputs = read_inputs(model, data, test, mapping_text(map_, sheet, text_by), set_)
+    dataset, model_facts, proposed = inputs.dataset, inputs.model, choices.propose(inputs)
     choices.check(choice, proposed.offered)
     made = proposed.offered[choice].plan
     config, counts, lost = made.config, made.counts, made.lost
@@ -88,6 +79,28 @@ def plan(
                 *([tr("To leave them out: {option}", option=f"--set overlong_rows={LEAVE_OUT}")]
                   if lost.can_leave_out else [])))
     return 0
+
+
+def read_inputs(model: str, data: Path, test: Path | None, columns: str | None, set_: list[str] | None) -> PlanInputs:
+    """What a plan is made from, by what was typed.
+
+    Raises:
+        UserError: something of it can't be used.
+    """
+    from slmstudio.core import starter
+    from slmstudio.core.model.hub import on_disk
+    from slmstudio.core.model.vetting import vet
+    from slmstudio.core.run.planning import plan_inputs
+
+    overrides = plan_inputs.parse_settings(set_ or [])
+    with Follower() as follower:
+        model_facts = (starter.prepare(lambda event: follower.on_event("model", event)) if model == "starter"
+                       else vet.read_vetted(on_disk.resolve(model)))
+        chosen = plan_inputs.overrides(overrides)
+        dataset = asking.read(data, columns or chosen.get("train_map"), follower)
+        eval_map = asking.map_text(test, "eval_map", chosen, dataset.line)
+    return plan_inputs.PlanInputs(dataset, model_facts, None, test.absolute() if test else None, overrides,
+                                  eval_map=eval_map)
 
 
 def _show_plan(plan: Plan, out: Path) -> None:

@@ -207,9 +207,9 @@ def run_all(as_json: Json = False) -> int:
     from slmstudio.core.run import queue
 
     ended: list[dict[str, Any]] = []
-    with _interruptions() as pressed:
+    with interruptions() as pressed:
         while not pressed:
-            job = _next_job()
+            job = next_job()
             if job is None:
                 break
             say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
@@ -235,7 +235,7 @@ def run_all(as_json: Json = False) -> int:
     return 0 if all(run["outcome"] in ("finished", "stopped", "paused") for run in ended) else 1
 
 
-def _next_job() -> jobs.Job | None:
+def next_job() -> jobs.Job | None:
     """The queue's running run, or the next one as soon as no other is running; None if none is waiting."""
     from slmstudio.core.run import queue
 
@@ -266,7 +266,7 @@ def _told(job: jobs.Job, outcome: jobs.Outcome) -> dict[str, Any]:
 
 
 @contextmanager
-def _interruptions() -> Iterator[list[int]]:
+def interruptions() -> Iterator[list[int]]:
     """Notes each Ctrl-C, which otherwise does what it always does."""
     pressed: list[int] = []
 

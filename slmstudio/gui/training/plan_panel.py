@@ -33,6 +33,7 @@ class PlanFoot(QWidget):
     """The foot of the Expert card.
 
     Attributes:
+        find: opens the search for better settings.
         code, save: write the plan as a script, and as a file that the terminal trains from.
         other: shows the plan of another run instead of the current one, or goes back to that.
         afresh: plans from the base model again, not from a finished run.
@@ -49,6 +50,9 @@ class PlanFoot(QWidget):
         self.other = SecondaryButton(tr("Plan the next run"), "", "small", name="plan_other")
         self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small",
                                       name="plan_afresh")
+        self.find = SecondaryButton(tr("Search for better settings…"),
+                                    tr("Try other values of some fields within a time that you choose, and score the "
+                                       "best on rows that no choice saw."), "small", name="search_settings")
         self.code = SecondaryButton(tr("Show the code…"),
                                     tr("Save a Python script that does the same as this plan, without SLM Studio."),
                                     "small", name="show_code")
@@ -58,7 +62,7 @@ class PlanFoot(QWidget):
         self.code.setEnabled(False)
         self.save.setEnabled(False)
         column = column_in(self, self.note, (self.afresh, 0, Qt.AlignmentFlag.AlignLeft))
-        for buttons in ((self.other,), (self.code, self.save)):
+        for buttons in ((self.find,), (self.other,), (self.code, self.save)):
             row = ButtonRow()
             for button in buttons:
                 row.box.addWidget(button, 1)
@@ -74,6 +78,7 @@ class PlanFoot(QWidget):
             going_on: name of the finished run that the plan continues from.
         """
         self.afresh.setVisible(bool(going_on))
+        self.find.show()
         self._show_other(has_run, tr("Back to the run"), tr("Show the run and its plan."))
         went_on, self._going_on = self._going_on, going_on
         if going_on:
@@ -83,9 +88,14 @@ class PlanFoot(QWidget):
             self.say("")
         self._showed_plan = True
 
-    def show_run(self, note: str, *, can_plan: bool) -> None:
-        """The plan of a run that has started is shown."""
+    def show_run(self, note: str, *, can_plan: bool, searching: bool) -> None:
+        """The plan of a run that has started is shown.
+
+        Args:
+            searching: it is a search's trial.
+        """
         self.afresh.hide()
+        self.find.setVisible(searching)
         self._showed_plan = False
         self._show_other(can_plan, tr("Plan the next run"),
                          tr("Plan another run with the chosen data and model: start it, or add it to the queue."))

@@ -38,12 +38,14 @@ class RunQueue(QObject):
         changed: `entries` are different now.
         added(str): a run of this name waits now.
         started(Job): a run's turn has come; its worker runs.
+        evaluating(Job): a search scores its best, which comes before the next run.
         failed(Exception): the queue couldn't be read or changed.
     """
 
     changed = Signal()
     added = Signal(str)
     started = Signal(object)
+    evaluating = Signal(object)
     failed = Signal(object)
 
     def __init__(self, parent: QObject):
@@ -90,15 +92,19 @@ class RunQueue(QObject):
         Args:
             after: a job that has ended; its process is waited for, because its memory is needed.
         """
-        def work(task: Task) -> Job | None:
+        def work(task: Task) -> tuple[Job | None, Job | None]:
+            from slmstudio.core.evaluation import search_end  # here, since it needs what compares answers
+
             if after is not None:
                 wait_until_gone(after, task)
-            return queue.start_next() or queue.at_work()
+            evaluation = search_end.advance_all()
+            return evaluation, None if evaluation is not None else queue.start_next() or queue.at_work()
 
-        def done(job: Job | None) -> None:
+        def done(found: tuple[Job | None, Job | None]) -> None:
             self.refresh()
-            if job is not None:
-                self.started.emit(job)
+            for job, signal in zip(found, (self.evaluating, self.started), strict=True):
+                if job is not None:
+                    signal.emit(job)
 
         run_task(self, work, done, self._not_changed)
 

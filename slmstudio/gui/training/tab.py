@@ -17,6 +17,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import guard_summary as guard_settings
+from slmstudio.core.run import search as searches
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import TRAINING, report_end
 from slmstudio.gui.common.run_texts import starting_text
@@ -39,6 +40,7 @@ from slmstudio.gui.training.planning import Planning
 from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard
+from slmstudio.gui.training.search_dialog import SearchDialog
 from slmstudio.gui.training.several import MachinesDialog
 from slmstudio.gui.training.watch_panel import SampleAnswers
 
@@ -168,6 +170,7 @@ class TrainingTab(QWidget):
         self.fit_check = FitCheck(session, self.before.fit, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
         self.machines = MachinesDialog(self)
+        self.search = SearchDialog(session, self.planning, self.next.queue, self)
         self.evaluation = EndEvaluation(session, self.run.answers, self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.before, self.run,
                                     [self.watch, self.feed])
@@ -201,7 +204,7 @@ class TrainingTab(QWidget):
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
                 (coming.queue.changed, self._show_choice), (buttons.other.clicked, self._plan_other),
                 (buttons.afresh.clicked, self._plan_afresh), (buttons.code.clicked, self._save_code),
-                (buttons.save.clicked, coming.save_plan)):
+                (buttons.save.clicked, coming.save_plan), (buttons.find.clicked, self.search.open)):
             signal.connect(slot)
 
     def _connect_run(self) -> None:
@@ -250,7 +253,8 @@ class TrainingTab(QWidget):
             buttons.show_run(
                 tr("This is the plan of the current run. Use Change… to adjust it while it trains.") if running else
                 tr("This is the plan of the run that has ended.") if ready else
-                tr("Choose data and a base model to plan another run."), can_plan=ready)
+                tr("Choose data and a base model to plan another run."), can_plan=ready,
+                searching=searches.is_trial(self.followed.config))
             return
         self.planning.set_active(ready)
         if ready:
@@ -356,7 +360,7 @@ class TrainingTab(QWidget):
         self._session.report_runs_changed()
         self._show_news()
         self._show_choice()
-        if not run.was_over:
+        if not run.was_over and not searches.is_trial(run.config):
             report_end(self._session, TRAINING, run.config.name, outcome)
         if outcome.was_successful():
             self.evaluation.show_run(job.folder, run.config.name)
