@@ -34,6 +34,7 @@ def test_what_it_was_built_with_is_known_by_its_libraries(monkeypatch, tmp_path)
         (tmp_path / "llama_cpp" / "lib" / name).touch()
     (tmp_path / "llama_cpp" / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)  # another test may have loaded the real one
     assert llama.backends() == ["CPU", "Vulkan"]
 
 

@@ -14,9 +14,10 @@ from support.wait import until
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.evaluation import scoring, search_end
-from slmstudio.core.run import folder, queue, search
+from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.search import Search
+from slmstudio.core.run.searching import search
+from slmstudio.core.run.searching.search import Search
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAKE = ROOT / "tests" / "support" / "fake_worker.py"

@@ -25,8 +25,9 @@ from slmstudio.core.data import reader
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
-from slmstudio.core.run import folder, search
+from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.searching import search
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks
 from slmstudio.gui.training.search_dialog import SearchDialog

@@ -20,7 +20,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.outcome import state_text
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.search import Search
+    from slmstudio.core.run.searching.search import Search
 
 app = typer.Typer()
 
@@ -54,8 +54,8 @@ def tune(
     The best is scored on rows that no choice saw. Ctrl-C interrupts the search; --resume continues it.
     """
     from slmstudio.core.data.reader import read_as
-    from slmstudio.core.run import search as searches
     from slmstudio.core.run.planning import plan_inputs, planner
+    from slmstudio.core.run.searching import search as searches
 
     if resume is not None:
         searches.resume(place := searches.named(resume))
@@ -83,7 +83,7 @@ def tune(
 def _carry_out(place: Path, as_json: bool) -> None:
     """Follow its trials and evaluations, and runs of the queue that come before them. Ctrl-C interrupts it."""
     from slmstudio.core.evaluation import search_end
-    from slmstudio.core.run import search as searches
+    from slmstudio.core.run.searching import search as searches
 
     with interruptions() as pressed:
         try:
@@ -119,7 +119,7 @@ def _list(found: list[Search], as_json: bool) -> int:
 
 def _report(search: Search, as_json: bool) -> int:
     from slmstudio.core.evaluation import search_end
-    from slmstudio.core.run import search as searches
+    from slmstudio.core.run.searching import search as searches
 
     sentence, values = search_end.sentence(search), search.better_values
     if as_json:

@@ -18,7 +18,6 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.chat.conversation import cut_before
-from slmstudio.core.data.health.near import differ_little
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
@@ -200,6 +199,8 @@ class Context:
 
     def _is_same(self, question: str, asked: list[str], other: str) -> bool:
         """Whether two questions are the same, or nearly: a few common words differ, and no number."""
+        from slmstudio.core.data.health.near import differ_little  # imports NumPy, and Chat starts with this module
+
         theirs = words(other)
         numbers, more = (sorted(word for word in each if word.isdecimal()) for each in (asked, theirs))
         if asked == theirs or min(len(question), len(other)) < SHORTEST_NEAR or numbers != more:

@@ -12,8 +12,8 @@ from slmstudio.core.evaluation import request as requests
 from slmstudio.core.evaluation.paired import ComparedRun
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.run import search as searches
-from slmstudio.core.run.search import PLAN, Search
+from slmstudio.core.run.searching import search as searches
+from slmstudio.core.run.searching.search import PLAN, Search
 
 AS_PLANNED, NOTHING, NOT_SCORED = "plan", "nothing", "not_scored"
 """Beside the words of `verdicts`: no candidate did better than the plan, none trained to its end, or the plan or the

@@ -24,7 +24,7 @@ from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import fill, grid_of, row_of
 
 if TYPE_CHECKING:
-    from slmstudio.core.chat.partners import Learned
+    from slmstudio.core.chat.corrections import Learned
     from slmstudio.core.data.versions.appending import Added, NewRow
 
 NAMED = 40
@@ -302,7 +302,7 @@ class CorrectPanel(Card):
 
     def store(self) -> None:
         """Add the rows, all or none. A test that was learned already must be asked for twice."""
-        from slmstudio.core.chat import partners
+        from slmstudio.core.chat import corrections
         from slmstudio.core.data import remembered
 
         wanted, answered = self.rows(), self._answered
@@ -313,8 +313,8 @@ class CorrectPanel(Card):
         self._set_at_work(True)
 
         def work(task: Task) -> tuple[Learned | None, str, list[Added]]:
-            found, hindered = partners.learned_by(learned, wanted[0][1], task.cancelled)
-            return found, hindered, [] if found else partners.add_all(wanted, task.cancelled, said)
+            found, hindered = corrections.learned_by(learned, wanted[0][1], task.cancelled)
+            return found, hindered, [] if found else corrections.add_all(wanted, task.cancelled, said)
 
         run_task(self, work, lambda result: self._stored(answered, result), lambda error: self._failed(answered, error))
 
@@ -361,11 +361,11 @@ class CorrectPanel(Card):
 
     def take_back(self) -> None:
         """Undo."""
-        from slmstudio.core.chat import partners
+        from slmstudio.core.chat import corrections
 
         added, answered = self._added, self._answered
         self._set_at_work(True)
-        run_task(self, lambda task: partners.undo_all(added), lambda _: self._taken_back(answered, added),
+        run_task(self, lambda task: corrections.undo_all(added), lambda _: self._taken_back(answered, added),
                  self._not_taken_back)
 
     def _taken_back(self, answered: Answered, added: list[Added]) -> None:

@@ -10,10 +10,10 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QDialog, QLineEdit, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.run import search as searches
-from slmstudio.core.run import search_values
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.search import Search
+from slmstudio.core.run.searching import search as searches
+from slmstudio.core.run.searching import search_values
+from slmstudio.core.run.searching.search import Search
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import Session

@@ -17,7 +17,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import guard_summary as guard_settings
-from slmstudio.core.run import search as searches
+from slmstudio.core.run.searching import search as searches
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import TRAINING, report_end
 from slmstudio.gui.common.run_texts import starting_text

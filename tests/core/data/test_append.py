@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.appended_rows import NEW, ROWS, said, write
 from support.tiers import examples
 
-from slmstudio.core.chat import partners
+from slmstudio.core.chat import corrections
 from slmstudio.core.data.reader import read_as, read_dataset
 from slmstudio.core.data.versions.appending import NewRow, Twin, append, find_twin, undo
 from slmstudio.core.errors import UserError
@@ -191,7 +191,7 @@ def test_without_a_choice_a_longer_conversation_still_finds_a_way(tmp_path: Path
 def test_corrections_know_what_was_chosen_of_each_file(tmp_path: Path) -> None:
     chosen, other = (write(tmp_path / name, [row]) for name, row in (
         ("a.jsonl", {"Fld 1": "Hi", "Fld-2": "Hello"}), ("b.jsonl", {"instruction": "Hi", "output": "Hello"})))
-    partners.add_all([(chosen, NEW), (other, NEW)], said={chosen: "instruction=Fld 1,output=Fld-2", other: ""})
+    corrections.add_all([(chosen, NEW), (other, NEW)], said={chosen: "instruction=Fld 1,output=Fld-2", other: ""})
     assert [list(last(path)) for path in (chosen, other)] == [["Fld 1", "Fld-2"], ["instruction", "output"]]
 
 

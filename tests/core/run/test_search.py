@@ -9,10 +9,10 @@ import pytest
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import search, search_values
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import total_steps
-from slmstudio.core.run.search import Search, Trial
+from slmstudio.core.run.searching import search, search_values
+from slmstudio.core.run.searching.search import Search, Trial
 
 BASE = RunConfig(name="helpdesk", model="m", train_file="t.jsonl", learning_rate=1e-3, lora_rank=16, lora_alpha=32,
                  epochs=3.0, eval_steps=8)

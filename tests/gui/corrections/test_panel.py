@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFileDialog
 from support.window import show_widget, texts
 
 from slmstudio.core import paths
-from slmstudio.core.chat import partners
+from slmstudio.core.chat import corrections
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 
@@ -185,14 +185,14 @@ def test_every_control_is_explained(panel, unexplained):
 
 @pytest.fixture(params=["add_all"])
 def held(request, monkeypatch):
-    """Adding rows waits for this event; or what else of `partners` the test names."""
-    event, real = threading.Event(), getattr(partners, request.param)
+    """Adding rows waits for this event; or what else of `corrections` the test names."""
+    event, real = threading.Event(), getattr(corrections, request.param)
 
     def late(*given):
         assert event.wait(60)
         return real(*given)
 
-    monkeypatch.setattr(partners, request.param, late)
+    monkeypatch.setattr(corrections, request.param, late)
     yield event
     event.set()
 

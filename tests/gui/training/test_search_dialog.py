@@ -7,7 +7,8 @@ from support import training_window
 from support.tab_states import ended_search
 from support.training_window import button
 
-from slmstudio.core.run import queue, search
+from slmstudio.core.run import queue
+from slmstudio.core.run.searching import search
 
 tab, planned = training_window.tab, training_window.planned
 

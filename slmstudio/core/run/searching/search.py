@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slmstudio.core import files, formats, jobs, paths, program, units
 from slmstudio.core.data import split
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.versions import store
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import join_sentences, noop, ntr, tr
@@ -29,10 +28,12 @@ from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import folder, measured, queue, time_estimate
 from slmstudio.core.run.config import FIELDS, RunConfig, label
 from slmstudio.core.run.curves import total_steps
-from slmstudio.core.run.planning.planner import Plan
 from slmstudio.core.run.run_fields import write
-from slmstudio.core.run.search_values import parse, settled
+from slmstudio.core.run.searching.search_values import parse, settled
 from slmstudio.core.run.time_estimate import TimeEstimate
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.planning.planner import Plan
 
 FILE, LOCK = "search.json", "search.lock"
 RUNNING, STOPPED, FINISHED = "running", "stopped", "finished"
@@ -328,6 +329,8 @@ def prepare(plan: Plan, facts: ModelFacts, records: Sequence[Record], final: Seq
 
 def create(designed: Search, parts: Mapping[str, Sequence[Record]]) -> Search:
     """Write a search, with its rows. Raises UserError: its folder can't be written."""
+    from slmstudio.core.data.versions import store  # what reads and writes rows isn't needed to look at a search
+
     with os_errors_as(tr("Could not create the search's folder.")):
         place = files.new_folder(paths.searches_dir() / f"{folder.slug(designed.base.name)}-search")
     for name, records in parts.items():
