@@ -92,7 +92,7 @@ class Workers:
 
 @posix
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("moments", first_fast([KILLED[3::3], KILLED]))
+@pytest.mark.parametrize("moments", first_fast([KILLED[3::6], KILLED]))
 def test_kills_at_any_moment_cost_one_batch_and_change_no_score(tiny_model, tmp_path, studio_home, moments):
     workers = Workers()
     whole = new_job(tmp_path / "whole", tiny_model)

@@ -69,6 +69,7 @@ def starts() -> dict[str, int]:
             for place, state in folder.requests()}
 
 
+@pytest.mark.full
 def test_killed_on_every_rung_it_continues_and_repeats_nothing(new_search):
     place = new_search(5).folder
     for name in (f"{place.name} 1.1", f"{place.name} 2.4"):
