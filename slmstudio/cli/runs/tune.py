@@ -51,7 +51,7 @@ def tune(
 ) -> int:
     """Search for better settings within a time budget: many are trained briefly, and the best again for longer.
 
-    The best is scored on rows that no choice saw. Ctrl-C interrupts the search; --resume continues it.
+    The best is scored on rows that the search never used. Ctrl-C interrupts the search; --resume continues it.
     """
     from slmstudio.core.data.reader import read_as
     from slmstudio.core.run.planning import plan_inputs, planner

@@ -141,8 +141,9 @@ def sentence(scores: Mapping[str, Any]) -> str:
     if not (known := an_object(scores.get(KEY))):
         return ""
     if not (found := shares(scores)):
-        return tr("The tuned model isn't clearly better than the base in these rows, so there is no gain that "
+        return tr("The tuned model isn't clearly better than the base on these rows, so there is no gain that "
                   "an export could keep.")
     metric = METRICS.get(str(known.get("metric")))
-    return tr("Kept of the gain over the base ({score}): {shares}.", score=tr(metric.label) if metric else "",
+    return tr("Share of the gain over the base that is kept ({score}): {shares}.",
+              score=tr(metric.label) if metric else "",
               shares=", ".join(f"{each.name} {each.share:.0%}" for each in found))

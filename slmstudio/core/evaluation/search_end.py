@@ -1,4 +1,4 @@
-"""What a search for better settings comes to: its best and the plan, scored on rows that no choice saw."""
+"""What a search for better settings comes to: its best and the plan, scored on rows that the search never used."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ def sentence(search: Search) -> str:
     said = {
         NOTHING: tr("No trial reached its end. The list says why."),
         AS_PLANNED: tr("Nothing better than the plan was found in {time}.", time=time),
-        NOT_SCORED: tr("{values} did best, but couldn't be compared with the plan on rows that no choice saw.",
+        NOT_SCORED: tr("{values} did best, but couldn't be compared with the plan on rows that the search never used.",
                        values=values),
-        verdicts.BETTER: tr("The search's best is better than the plan on rows that no choice saw: {values}.",
+        verdicts.BETTER: tr("The search's best is better than the plan on rows that the search never used: {values}.",
                             values=values),
-        verdicts.WORSE: tr("{values} did best, but worse than the plan on rows that no choice saw: use the plan.",
-                           values=values),
+        verdicts.WORSE: tr("{values} did best, but worse than the plan on rows that the search never used: use the "
+                           "plan.", values=values),
         verdicts.UNKNOWN: tr("Nothing clearly better than the plan was found in {time}. {values} did best.", time=time,
                              values=values)}[case]
     return join_sentences(said, verdicts.sentence(comparison) if comparison else "")

@@ -52,7 +52,7 @@ class PlanFoot(QWidget):
                                       name="plan_afresh")
         self.find = SecondaryButton(tr("Search for better settings…"),
                                     tr("Try other values of some fields within a time that you choose, and score the "
-                                       "best on rows that no choice saw."), "small", name="search_settings")
+                                       "best on rows that the search never used."), "small", name="search_settings")
         self.code = SecondaryButton(tr("Show the code…"),
                                     tr("Save a Python script that does the same as this plan, without SLM Studio."),
                                     "small", name="show_code")

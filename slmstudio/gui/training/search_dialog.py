@@ -102,7 +102,8 @@ class SearchDialog(QDialog):
         self.start.setEnabled(False)
         close = SecondaryButton(tr("Close"), tr("Close this window."), name="search_leave", clicked=self.close)
         column_in(page, text_label(tr("Many settings are trained briefly, and the best again for longer. The best of "
-                                      "all and the plan are then compared on rows that no choice saw."), wrap=True),
+                                      "all and the plan are then compared on rows that the search never "
+                                      "used."), wrap=True),
                   grid, row_of(text_label(tr("Time budget, minutes")), self.minutes, STRETCH), self.note, STRETCH,
                   row_of(STRETCH, close, self.start), spacing=theme.SPACE_M)
         return page
@@ -198,8 +199,8 @@ class SearchDialog(QDialog):
         self.table.show_rows(heads, [[Figure(cell) for cell in row] for row in rows])
         running = search.state == searches.RUNNING
         self.toggle.setText(tr("Stop") if running else tr("Resume"))
-        self.toggle.setToolTip(tr("Save the trial that trains, and begin no other. Resume continues.") if running else
-                               tr("Continue the search where it was stopped."))
+        self.toggle.setToolTip(tr("Save the trial that is running, and start no other. Resume continues.") if running
+                               else tr("Continue the search where it was stopped."))
         self.toggle.setVisible(search.state != searches.FINISHED)
         self.toggle.setEnabled(True)
         self.other.setEnabled(not running)

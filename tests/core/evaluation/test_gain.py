@@ -43,8 +43,8 @@ def test_a_share_is_the_part_of_the_gain_that_is_left(tmp_path):
         {"Q8_0": 1.0, "Q4_K_M": 21 / 28, "Q2_K": -7 / 28, "beside": 26 / 28}, abs=1e-5), "no file from elsewhere"
     assert (found["Q8_0"].low, found["Q8_0"].high) == (1.0, 1.0), "the same answers, so all of it"
     assert found["beside"].beside and found["Q4_K_M"].tokens_per_second == pytest.approx(8.0)
-    assert gain.sentence(scores) == ("Kept of the gain over the base (Correct number): Q8_0 100%, Q4_K_M 75%, "
-                                     "Q2_K -25%, beside 93%.")
+    assert gain.sentence(scores) == ("Share of the gain over the base that is kept (Correct number): Q8_0 100%, "
+                                     "Q4_K_M 75%, Q2_K -25%, beside 93%.")
     run = tmp_path / "run"
     assert gain.by_type(gain.of_run(run))["Q8_0"] == (1.0, 1.0) and len(gain.of_run(run)) == 3
     os.utime(run / "exports" / "Q8_0.gguf", (4e9, 4e9))

@@ -163,7 +163,7 @@ class Search:
 
     @property
     def better_values(self) -> dict[str, Any]:
-        """The fields in which the best differs from the plan; none where it did worse on rows that no choice saw."""
+        """The fields in which the best differs from the plan; none where it did worse on the final rows."""
         if (self.verdict or {}).get("case") == "worse":
             return {}
         best = settled(self.base, self.candidates[self.best or PLAN])
@@ -444,8 +444,8 @@ def outline(search: Search) -> str:
            fields=", ".join(map(label, search.fields))),
         tr("They are trained in rounds, and the best continue: {rounds}.",
            rounds=", ".join([*rounds, tr("{n} in full", n=full)])),
-        tr("{training:,} rows are trained on, {choosing:,} choose, and {final:,} that no choice sees give the final "
-           "score.", **search.rows),
+        tr("{training:,} rows are trained on, {choosing:,} choose the settings, and {final:,} are set aside for the "
+           "final score.", **search.rows),
         tr("It takes {time}.", time=units.format_about(search.seconds - search.left_over(count))))
 
 
@@ -455,7 +455,7 @@ def progress(search: Search) -> str:
     if search.state == STOPPED:
         return ntr("The search is stopped. {n} trial has ended.", "The search is stopped. {n} trials have ended.", done)
     if next_turn(search.counts, search.losses) is None:
-        return tr("The best and the plan answer rows that no choice saw.")
+        return tr("The best and the plan answer rows that the search never used.")
     return tr("Trial {n} is training or comes next. The trials so far took {spent} of {budget}.", n=done + 1,
               spent=units.format_duration(search.spent), budget=units.format_duration(search.seconds))
 

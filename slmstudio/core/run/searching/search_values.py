@@ -86,7 +86,7 @@ def parse(given: Mapping[str, str], base: RunConfig) -> SearchValues:
     for typed, text in (given or usual(base)).items():
         name = ours.get(typed, typed)
         if name not in SEARCHED or not FIELDS[name].applies(base):
-            problems.append(Problem(tr("It can't be searched: these fields can be: {names}.", names=", ".join(
+            problems.append(Problem(tr("It can't be searched. The fields that can be are {names}.", names=", ".join(
                 each for each in SEARCHED if FIELDS[each].applies(base))), field=typed))
             continue
         try:
