@@ -2,7 +2,7 @@
 
     python tests/bench/defaults.py --out sweep.jsonl --folder ROWS [--data sample gsm8k …] [--model starter NAME=FOLDER]
                                    [--rate 1e-3 2e-3] [--part 0.25 0.5 1 2] [--rank 16 64] [--batch 2 8] [--rivals]
-                                   [--seed 42 1] [--set field=value] [--threads 1] [--print]
+                                   [--seed 42 1] [--set field=value] [--threads 1] [--runs FOLDER] [--print]
 
 ROWS is what `defaults_data.py` writes: for each dataset rows to learn and others to compare by. Each run trains on the
 same rows for the same number of passes as the plan, so all take the same time but for the cost of a larger adapter;
@@ -11,7 +11,8 @@ rates that are given, as they are or as parts of the plan's rate, with every ran
 fixed values that two other programs propose for everything; then the best so far in other batches. All of it is done
 once with each seed, since two seeds can differ by 8%, more than two rates. Every run's figures are appended to the file
 as soon as they are there, and runs that are in it already are not repeated, so that a sweep of many hours can be
-interrupted, and several processes with files of their own can share it. `--print` shows the file's table, with means
+interrupted, and several processes with files of their own can share it. The runs themselves
+are kept only in the folder of `--runs`. `--print` shows the file's table, with means
 over the seeds, and trains nothing.
 
 Exit status 1 when the plan is more than 3% above the best of its table, or not ahead of the others' defaults.
@@ -176,12 +177,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, nargs="*", default=[SEED])
     parser.add_argument("--set", nargs="*", default=[], dest="fixed")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--runs", type=Path)
     parser.add_argument("--print", action="store_true", dest="only_print")
     options = parser.parse_args()
     fixed = {name: json.loads(value) for name, _, value in (each.partition("=") for each in options.fixed)}
     fixed |= {"threads": options.threads} if options.threads else {}
     with tempfile.TemporaryDirectory() as temporary:
-        table = Sweep(options.out, Path(temporary), fixed)
+        table = Sweep(options.out, options.runs or Path(temporary), fixed)
         names = [] if options.only_print else options.data or sorted(
             path.stem for path in options.folder.glob("*.jsonl") if not path.stem.endswith("-final"))
         for model in options.model if names else []:

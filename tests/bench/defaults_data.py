@@ -21,9 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZES = {"sample": (200, 80), "gsm8k": (150, 60), "xquad-hi": (120, 80), "translate-hi": (200, 80),
-         "explain": (100, 40), "classes": (200, 200), "translate-hi-2000": (2_000, 100)}
+SIZES = {"sample": (120, 50), "gsm8k": (100, 40), "xquad-hi": (100, 40), "translate-hi": (120, 60),
+         "explain": (100, 30), "classes": (160, 120), "translate-hi-2000": (2_000, 100)}
 """Rows to learn, and rows to compare by."""
+LONGEST_PASSAGE = 620
+"""Characters: a model whose vocabulary has no Devanagari needs almost a token for each."""
 
 Row = dict[str, str]
 
@@ -37,7 +39,8 @@ def gsm8k() -> list[Row]:
 
 
 def xquad_hi() -> list[Row]:
-    return _lines(ROOT / "tests/data/xquad_hi_instructions.jsonl")
+    return [row for row in _lines(ROOT / "tests/data/xquad_hi_instructions.jsonl")
+            if len(row["input"]) <= LONGEST_PASSAGE]
 
 
 def translate_hi() -> list[Row]:

@@ -203,12 +203,18 @@ def remove(run: Run, as_json: Json = False) -> int:
 
 @app.command("run")
 def run_all(as_json: Json = False) -> int:
-    """Work through the queue, one run after another. Ctrl-C stops the current run; the others keep waiting."""
+    """Work through the queue, one run after another, and through what searches add to it. Ctrl-C stops the current
+    run; the others keep waiting."""
+    from slmstudio.core.evaluation import search_end
     from slmstudio.core.run import queue
 
     ended: list[dict[str, Any]] = []
     with interruptions() as pressed:
         while not pressed:
+            if (score := search_end.advance_all()) is not None:
+                with Follower() as follower:
+                    follower.follow(score, "evaluate")
+                continue
             job = next_job()
             if job is None:
                 break
