@@ -45,7 +45,7 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
 
     Args:
         types: names of quantization types and of the other formats.
-        out: folder for the files; by default the run's own.
+        out: folder for the files; by default "exports" in the run or model folder.
 
     Raises:
         UserError: the run belongs to a newer program, or `out` is a folder that no worker is given as a whole.
@@ -55,6 +55,8 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
         raise UserError(tr("The files can't be exported to {folder}.", folder=out),
                         tr("An export may write anywhere in the folder it is given, and this one contains all your "
                            "files."), tr("Choose a folder inside it."))
+    if out is None and not (run / RUN).is_file():
+        out = run / "exports"  # named, since a worker may write to no model folder otherwise
     return make(_parent(run), "export", run=str(run.absolute()), types=list(types),
                 out=str(out.absolute()) if out else None, importance=importance)
 

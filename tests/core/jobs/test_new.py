@@ -14,6 +14,7 @@ import slmstudio
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import new
+from slmstudio.core.lock import places
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -79,3 +80,12 @@ def test_an_export_is_not_given_all_that_is_yours(studio_home, tmp_path):
         with pytest.raises(UserError, match="can't be exported to"):
             new.export(tmp_path, ["F16"], out)
     assert new.export(tmp_path, ["F16"], tmp_path / "out").request()["out"] == str(tmp_path / "out")
+
+
+def test_files_of_a_model_folder_have_a_folder_that_the_lock_lets_the_job_write(tmp_path):
+    model = tmp_path / "models" / "tiny"
+    model.mkdir(parents=True)
+    job = new.export(model, ["F16"])
+    written = [path for path, rights in places.rules("export", job.request(), job.folder, None)
+               if rights == places.WRITE]
+    assert model / "exports" in written and model not in written
