@@ -5,8 +5,10 @@
                                    [--seed 42 1] [--set field=value] [--threads 1] [--runs FOLDER] [--print]
 
 ROWS is what `defaults_data.py` writes: for each dataset rows to learn and others to compare by. Each run trains on the
-same rows for the same number of passes as the plan, so all take the same time but for the cost of a larger adapter;
-what they are compared by is the lowest loss on the rows to compare by, in nats a token. First comes the plan, then the
+same rows for the same number of passes as the plan, so all take the same time but for the cost of a larger adapter.
+Of the rows to learn, the plan holds some out, by which a run chooses its best weights and the strength of its adapter;
+what runs are compared by is the loss of their results on the rows to compare by, which no choice sees, in nats a
+token. First comes the plan, then the
 rates that are given, as they are or as parts of the plan's rate, with every rank that is given; with `--rivals` the
 fixed values that two other programs propose for everything; then the best so far in other batches. All of it is done
 once with each seed, since two seeds can differ by 8%, more than two rates. Every run's figures are appended to the file
@@ -25,7 +27,8 @@ import json
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +49,14 @@ RIVALS: dict[str, dict[str, Any]] = {
     "5e-5, rank 8": {"learning_rate": 5e-5, "lora_rank": 8, "lora_alpha": 16, "lr_scheduler": "cosine"},
 }
 """What two widely used programs propose for any data and model, by their documentation in 2026; both in batches of 16
-and 8 rows, trained here in the plan's batches, which favours them."""
+and 8 rows, trained here in the plan's batches, which favours them. They keep the last weights."""
 MICRO = 4
 """The largest micro-batch of rows that is tried; a larger batch accumulates."""
 SEED = default_of("seed")
 FIGURES = ("learning_rate", "lora_rank", "lora_alpha", "epochs", "micro_batch_size", "gradient_accumulation_steps")
-QUIET = {"sample_max_tokens": 0, "save_steps": 10**6, "early_stopping_patience": 0}
+QUIET = {"sample_max_tokens": 0, "save_steps": 10**6}
 """What costs time and changes no loss."""
+LAST_WEIGHTS = {"use_best_checkpoint": False, "early_stopping_patience": 0}
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,7 @@ class Sweep:
 
     def plan(self, row: Row, chosen: dict[str, Any]) -> RunConfig:
         return planner.configure(plan_inputs.PlanInputs(
-            reader.read_dataset(row.rows), row.model, read_machine(), eval_file=row.compared_by,
-            overrides={**self.fixed, **chosen}))
+            reader.read_dataset(row.rows), row.model, read_machine(), overrides={**self.fixed, **chosen}))
 
     def run(self, row: Row, name: str, chosen: dict[str, Any]) -> dict[str, Any]:
         """Train with some values chosen and the others as planned, unless the file has that already."""
@@ -92,11 +95,14 @@ class Sweep:
         outcome = job.wait()
         if not outcome.was_successful():
             raise SystemExit(f"{row.key}, {name}: {outcome.user_error()}")
-        steps = [event for event in job.events() if event["type"] == "step"]
-        losses = [event["eval_loss"] for event in job.events() if event["type"] == "eval"]
+        events = list(job.events())
+        steps = [event for event in events if event["type"] == "step"]
+        losses = [event["eval_loss"] for event in events if event["type"] == "eval"]
         config = RunConfig.from_dict(job.request())
+        strengths = next((event["strengths"] for event in events if event.get("strengths")), [])
         found = {
-            "row": row.key, "name": name, "chosen": chosen, "eval_loss": min(losses), "losses": losses,
+            "row": row.key, "name": name, "chosen": chosen, "eval_loss": self.final_loss(job.folder, config, row),
+            "held_out": losses, "strengths": strengths,
             "steps": len(steps), "tokens": sum(event["tokens"] for event in steps),
             "seconds": round(sum(event["step_seconds"] for event in steps), 1),
             "precision": config.precision, **{key: getattr(config, key) for key in FIGURES},
@@ -107,6 +113,20 @@ class Sweep:
         print(f"{row.key}: {name}: {found['learning_rate']:.2g} {found['eval_loss']:.4f} after "
               f"{found['seconds']:.0f} s", flush=True)
         return found
+
+
+    def final_loss(self, run: Path, config: RunConfig, row: Row) -> float:
+        """Of a run's result on the rows to compare by: what a run that continues it measures before its first step."""
+        again = folder.create(replace(config, start_from=str(run), eval_file=str(row.compared_by), max_steps=1,
+                                      **LAST_WEIGHTS), self.place / "final")
+        again.start()
+        while again.outcome() is None:
+            for event in again.events():
+                if event["type"] == "eval":
+                    again.kill()
+                    return float(event["eval_loss"])
+            time.sleep(1)
+        raise SystemExit(f"{row.key}: {again.wait().user_error()}")
 
 
 def sweep(table: Sweep, row: Row, options: argparse.Namespace) -> None:
@@ -121,7 +141,7 @@ def sweep(table: Sweep, row: Row, options: argparse.Namespace) -> None:
                 for rank in options.rank or [plan["lora_rank"]] for rate in rates]
         tried = [plan] + [table.run(row, "grid", {**fixed, **chosen}) for chosen in grid]
         for name, chosen in RIVALS.items() if options.rivals else ():
-            table.run(row, name, {**fixed, **chosen})
+            table.run(row, name, {**fixed, **LAST_WEIGHTS, **chosen})
         best = min(tried, key=lambda each: each["eval_loss"])["chosen"]
         for batch in options.batch:
             table.run(row, f"batches of {batch}", {**fixed, **best, "micro_batch_size": min(batch, MICRO),

@@ -145,9 +145,12 @@ def _measured(event: Event, at: str) -> str:
 
 
 def _best_used(event: Event, at: str) -> str:
-    loss = number(event, "eval_loss")
+    loss, strength = number(event, "eval_loss"), number(event, "strength")
     if loss is None:
         return tr("the result contains the weights of step {step}", step=at)
+    if strength not in (None, 1.0):
+        return tr("the result contains the weights of step {step}, the adapter at {share} of its strength, eval loss "
+                  "{loss:.3f}", step=at, share=f"{strength:.0%}", loss=loss)
     return tr("the result contains the weights of step {step}, eval loss {loss:.3f}", step=at, loss=loss)
 
 

@@ -58,6 +58,7 @@ class RunHistory:
         suspended_seconds: how long the machine slept or the process stood still; no part of `seconds`.
         change_refused: why the newest change wasn't made, or "".
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
+        strength: at which the result applies its adapter, where the worker has chosen that; result_loss: its eval loss.
         guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
         energy: what it drew, all attempts together.
         damaged: lines of events.jsonl that couldn't be read.
@@ -90,6 +91,7 @@ class RunHistory:
         self.change_refused = ""
         self.suspended_seconds = 0.0
         self.used_step: int | None = None
+        self.strength = self.result_loss = None  # type: float | None
         self.guard = GuardSummary()
         self.last_time: float | None = None
         self.energy = EnergyMeter()
@@ -295,6 +297,7 @@ class RunHistory:
     def _on_best_used(self, event: dict[str, Any]) -> None:
         step = number(event, "global_step")
         self.used_step = None if step is None else int(step)
+        self.strength, self.result_loss = finite(event.get("strength")), finite(event.get("eval_loss"))
 
     def _on_sensors(self, event: dict[str, Any], time: float | None) -> None:
         cards, seconds = cards_of(event), self.seconds

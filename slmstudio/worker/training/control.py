@@ -15,11 +15,13 @@ from transformers import TrainerCallback
 from slmstudio.core.hardware.guard import SpillWatch, can_spill
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import adjust
+from slmstudio.core.run.checkpoints import Checkpoint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import EvalWatch
 from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
+from slmstudio.worker.training import strength
 from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.saving import Saver, TensorBoardLog
@@ -54,7 +56,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         self._spill = SpillWatch() if can_spill() else None
         draws = config.tensorboard and trainer.is_world_process_zero()
         self._board = TensorBoardLog(job.folder / BOARD) if draws else None
-        self._evaluated_step = -1
+        self._evaluated: tuple[int, float] = -1, math.nan  # step and loss of the newest evaluation
         self._clock = Clock(config, trainer, sensors, self.saver, first, rests)
         self._changes: list[dict[str, Any]] = []
         self._changed_before = False
@@ -72,7 +74,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
                 self._clock.left.took("evaluation", seconds)
                 self.watch.update(at, loss)
                 self.watch.turned()
-                self._evaluated_step = at
+                self._evaluated = at, loss
         if self._board:
             self._board = TensorBoardLog(self.job.folder / BOARD, after_step=step)
         self._changes = [change for change in schedule if change["global_step"] > step]
@@ -131,13 +133,35 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.rests.end(state.global_step)
-        if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
+        if not (self.stopped or self.freed) and self._evaluated[0] != state.global_step:
             with self._clock.timed("evaluation"):
                 self._evaluate()
         self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
         self.first.close(self._clock.idle)
         self.rests.end(state.global_step)
         self.close()
+
+    def choose_strength(self, used: Checkpoint | None) -> dict[float, float]:
+        """Losses of the result by the strength of its adapter, after the end; {} where that isn't chosen. The model
+        keeps the best, so nothing can be trained after it.
+
+        Args:
+            used: the checkpoint that becomes the result; None for the weights of the last step.
+        """
+        step, full = (used.global_step, used.eval_loss) if used else self._evaluated
+        chosen = strength.is_chosen(self.config) and self.trainer.eval_dataset is not None and not self.stopped
+        if not chosen or full is None or step != (used.global_step if used else self.trainer.state.global_step) or (
+                used is not None and self.trainer.is_fsdp_enabled):  # its weights can't be read into a shared model
+            return {}
+        self.job.phase("evaluating")
+        self._awake.on()
+        try:
+            if used is not None:
+                self.trainer.read_weights(used.path)
+            return strength.choose(self.trainer.model, lambda: float(self.trainer.evaluate()["eval_loss"]), full)
+        finally:
+            self.rests.end(self.trainer.state.global_step)
+            self._awake.off()
 
     def close(self) -> None:
         """Release what outlives a run that ended in the middle."""
@@ -271,8 +295,8 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         self.job.phase("evaluating")
         started, idle, step = time.monotonic(), self._clock.idle, self.trainer.state.global_step
         metrics = self.trainer.evaluate()
-        loss, self._evaluated_step = metrics["eval_loss"], step
-        self.trainer.eval_loss_of_step = (step, loss)
+        loss = metrics["eval_loss"]
+        self.trainer.eval_loss_of_step = self._evaluated = step, loss
         figures = {ours: metrics[f"eval_{theirs}"] for theirs, ours in METRICS.items() if f"eval_{theirs}" in metrics}
         seconds = max(0.0, time.monotonic() - started - (self._clock.idle - idle))
         self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(seconds, 2), **figures)

@@ -26,7 +26,7 @@ from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks, threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import dealing, methods, options, out_of_memory, preflight
+from slmstudio.worker.training import dealing, methods, options, out_of_memory, preflight, strength
 from slmstudio.worker.training.control import TrainingControl
 from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.loading import load
@@ -42,14 +42,18 @@ STATE_FILES = frozenset({"optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state
 
 def save_result(job: JobContext, config: RunConfig, trainer: Any, control: TrainingControl) -> dict[str, Any]:
     """Write the adapter or the model, and sum up. A full disk is waited for."""
-    job.phase("saving")
     name = folder.ADAPTER if config.has_adapter else folder.MODEL
     final = job.folder / name
     used = ranks.alone(lambda: best_checkpoint(job, config, trainer, control))
     step = used.global_step if used else trainer.state.global_step
+    strengths = control.choose_strength(used)
+    chosen = strength.best_of(strengths)
+    loss = strengths.get(chosen, used.eval_loss if used else None)
+    job.phase("saving")
     with trainer.collected():
         written = control.saver.with_space(
-            lambda: _write(job, config, trainer, final, used, control), tr("Could not save the result."))
+            lambda: _write(job, config, trainer, final, used if chosen == strength.FULL else None, (step, loss)),
+            tr("Could not save the result."))
     if not trainer.is_world_process_zero():
         return {}
     if not written:
@@ -57,8 +61,8 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
                 **losses(job)}
     digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
     shutil.rmtree(job.folder / "trainer", ignore_errors=True)
-    if used:
-        job.emit("best_used", global_step=step, eval_loss=used.eval_loss)
+    if used or chosen != strength.FULL:
+        job.emit("best_used", global_step=step, eval_loss=loss, **strength.to_event(strengths))
     return {
         "state": "stopped" if control.stopped else "finished",
         "steps": trainer.state.global_step,
@@ -70,7 +74,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
         "best_eval_loss": control.watch.best_loss,
         "stopped_early": control.early,
         **losses(job),
-        **({"eval_loss_after": used.eval_loss} if used else {}),
+        **({} if loss is None else {"eval_loss_after": loss}),
         name: str(final),
         **digest,
     }
@@ -93,19 +97,23 @@ def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
     return found[0]
 
 
-def _write(job: JobContext, config: RunConfig, trainer: Any, final: Path, used: checkpoints.Checkpoint | None,
-           control: TrainingControl) -> None:
+def _write(job: JobContext, config: RunConfig, trainer: Any, final: Path, copied: checkpoints.Checkpoint | None,
+           evaluated: tuple[int, float | None]) -> None:
+    """
+    Args:
+        copied: a checkpoint whose weights are the result as they are; None for those of the model.
+        evaluated: the step that the weights are from, and their eval loss.
+    """
     partial = final.with_name(f".{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        if used:
-            shutil.copytree(used.path, partial, ignore=lambda where, names: STATE_FILES.intersection(names))
+        if copied:
+            shutil.copytree(copied.path, partial, ignore=lambda where, names: STATE_FILES.intersection(names))
         else:
             trainer.write_model(partial)
         if config.has_adapter:
             _write_ends(config, trainer, partial)
-        evaluated = control.watch.best_loss if used else None
-        checkpoints.seal(partial, used.global_step if used else trainer.state.global_step, evaluated)
+        checkpoints.seal(partial, *evaluated)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

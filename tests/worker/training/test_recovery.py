@@ -201,10 +201,13 @@ def test_early_stopping_uses_the_best_checkpoint(make_job):
     assert events(job, "early_stop")[0]["best_step"] == best
     assert events(job, "overfitting")[0]["global_step"] == best
     assert best > 0, evals
-    assert result["used_step"] == best and result["eval_loss_after"] == evals[best]
+    told, = events(job, "best_used")
+    losses = dict(told["strengths"])
+    assert losses[1.0] == evals[best] and result["used_step"] == best
+    assert result["eval_loss_after"] == told["eval_loss"] == losses[told["strength"]] == min(losses.values())
     kept = next(c for c in checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) if c.global_step == best)
     saved, used = load_file(kept.path / "adapter_model.safetensors"), weights_of(result)
-    assert all(torch.equal(saved[name], used[name]) for name in saved)
+    assert all(torch.equal(saved[name] * (told["strength"] if "lora_B" in name else 1), used[name]) for name in saved)
     assert checkpoints.damage(Path(result["adapter"])) is None
 
 

@@ -1,0 +1,82 @@
+"""How strongly the result applies its adapter, chosen by the loss on held-out rows.
+
+From the base model (0) to what was trained (1), an adapter's change of the weights is a straight line, and the loss
+along it is smooth. Steps that were too large or too many for the rows leave its lowest point before 1, so going back
+on the line undoes much of an overfit that no single checkpoint avoids (Wortsman et al. 2022, arXiv 2109.01903).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from slmstudio.core.run.config import RunConfig
+
+FULL = 1.0
+WEAKER = (0.7, 0.5, 0.35, 0.25, 0.18)
+"""Tried in this order, until one isn't better than the one before."""
+STRONGER = 1.3
+"""Tried where no weaker one is better: a short run may not have gone far enough."""
+_LAST_FACTOR = ("lora_B", "lora_embedding_B")
+
+
+def is_chosen(config: RunConfig) -> bool:
+    """Whether the strength of this run's adapter is chosen: DoRA's change of the weights isn't a straight line, and
+    preferences are learned against the base model."""
+    return config.use_best_checkpoint and config.has_adapter and not config.use_dora and not config.is_preference
+
+
+def search(loss_at: Callable[[float], float], full: float) -> dict[float, float]:
+    """Losses by strength, as far as they were needed to find the lowest.
+
+    Args:
+        loss_at: eval loss at a strength, in nats per token.
+        full: the one that is known already, at full strength.
+    """
+    losses, best = {FULL: full}, full
+    for strength in WEAKER:
+        losses[strength] = loss_at(strength)
+        if not losses[strength] < best:
+            break
+        best = losses[strength]
+    if best == full:
+        losses[STRONGER] = loss_at(STRONGER)
+    return losses
+
+
+def choose(model: torch.nn.Module, loss: Callable[[], float], full: float) -> dict[float, float]:
+    """As `search`, with the weights of `model`, which keep the strength that is best.
+
+    Args:
+        loss: evaluates the model as it is.
+        full: what it says of the model now.
+    """
+    factors = [(weight, weight.detach().clone()) for name, weight in model.named_parameters()
+               if weight.requires_grad and any(factor in name for factor in _LAST_FACTOR)]
+
+    def apply(strength: float) -> None:
+        with torch.no_grad():
+            for weight, trained in factors:
+                weight.copy_(trained * strength)
+
+    def loss_at(strength: float) -> float:
+        apply(strength)
+        return loss()
+
+    losses = search(loss_at, full) if math.isfinite(full) else {FULL: full}
+    apply(best_of(losses))
+    return losses
+
+
+def best_of(losses: dict[float, float]) -> float:
+    """The strength with the lowest loss; the full one where none was measured."""
+    return min(losses, key=lambda each: losses[each] if math.isfinite(losses[each]) else math.inf, default=FULL)
+
+
+def to_event(losses: dict[float, float]) -> dict[str, Any]:
+    """What an event says of the choice: {} where nothing but full strength was tried."""
+    return {"strength": best_of(losses), "strengths": [[each, losses[each]] for each in sorted(losses)]} if (
+        len(losses) > 1) else {}

@@ -1,0 +1,49 @@
+"""How strongly the result applies its adapter: the lowest loss on held-out rows along the line to the base model."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from safetensors.torch import load_file
+from support import small_runs
+from support.small_runs import events
+
+from slmstudio.core.run import checkpoints, folder
+from slmstudio.worker.training import strength, train
+
+
+@pytest.mark.parametrize(("lowest", "tried", "chosen"), [
+    (1.0, [1.0, 0.7, 1.3], 1.0),
+    (0.9, [1.0, 0.7, 1.3], 1.0),
+    (0.55, [1.0, 0.7, 0.5, 0.35], 0.5),
+    (0.0, [1.0, 0.7, 0.5, 0.35, 0.25, 0.18], 0.18),
+    (1.3, [1.0, 0.7, 1.3], 1.3),
+])
+def test_it_looks_no_further_than_the_loss_falls(lowest, tried, chosen):
+    losses = strength.search(lambda at: (at - lowest) ** 2, (1.0 - lowest) ** 2)
+    assert sorted(losses) == sorted(tried) and strength.best_of(losses) == chosen
+
+
+def test_losses_that_are_no_numbers_choose_nothing():
+    losses = strength.search(lambda at: math.nan, 1.0)
+    assert strength.best_of(losses) == strength.FULL and strength.best_of({}) == strength.FULL
+
+
+def test_an_adapter_that_went_too_far_is_applied_more_weakly(tmp_path, tiny_model, rows_file):
+    job = small_runs.maker(tmp_path, tiny_model, rows_file)(learning_rate=1.0, eval_steps=1000, max_steps=12)
+    result = train.run(job)
+    _, full = (event["eval_loss"] for event in events(job, "eval"))
+    told, = events(job, "best_used")
+    assert told["strength"] < 1 and result["eval_loss_after"] == told["eval_loss"] < full
+    last, = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)
+    trained, used = (load_file(place / "adapter_model.safetensors") for place in (last.path, job.folder / "adapter"))
+    assert all((used[name] == weight * (told["strength"] if "lora_B" in name else 1)).all()
+               for name, weight in trained.items())
+
+
+@pytest.mark.parametrize("changes", [{"use_dora": True}, {"use_best_checkpoint": False}], ids=str)
+def test_it_is_not_chosen_where_that_means_nothing_or_is_not_wanted(tmp_path, tiny_model, rows_file, changes):
+    job = small_runs.maker(tmp_path, tiny_model, rows_file)(learning_rate=0.2, eval_steps=1000, max_steps=3, **changes)
+    train.run(job)
+    assert not any("strength" in event for event in events(job, "best_used"))
