@@ -103,6 +103,9 @@ def loss_sentences(facts: Facts) -> list[str]:
     if used is not None and used != steps:
         said.append(tr("The result has the weights of step {step:,}, where that loss was lowest, not those of the last "
                        "step.", step=used))
+    if (strength := facts.history.strength) not in (None, 1.0):
+        said.append(tr("Its adapter is applied at {share} of its strength, which did best on rows that weren't used "
+                       "for training.", share=f"{strength:.0%}"))
     if facts.history.overfit_step is not None:
         said.append(tr("After step {step:,}, the loss on held-out rows rose again: the model had begun to overfit.",
                        step=facts.history.overfit_step))

@@ -143,7 +143,8 @@ class RunConfig:
     early_stopping_patience: int = described(0, Whole(0, 10_000), EVALUATION, noop("Evaluations before stopping early"),
         noop("The run ends by itself after this many evaluations without a better eval loss; 0 means never."))
     use_best_checkpoint: bool = described(True, Switch(), EVALUATION, noop("Keep the best weights"),
-        noop("The result is the weights with the lowest eval loss, not the last ones."),
+        noop("The result is the weights with the lowest eval loss, not the last ones, and an adapter is applied as "
+             "strongly as is best for that loss."),
         reason=noop("The weights that did best on rows not used for training are kept."))
     max_length: int = described(1024, Whole(8, 1_048_576), ROWS, noop("Sequence length, tokens"),
         noop("The longest row in tokens; longer rows are cut at the end, or left out."), simple=True,
@@ -266,6 +267,12 @@ class RunConfig:
         reason=noop("Any number will do; the same number repeats the run."))
     reasons: dict[str, str] = field(default_factory=dict)
     chosen: list[str] = field(default_factory=list)
+
+    @property
+    def chooses_strength(self) -> bool:
+        """Whether the strength of its adapter is chosen by held-out rows: DoRA's change of the weights isn't a straight
+        line from the base model, and preferences are learned against it."""
+        return self.use_best_checkpoint and self.has_adapter and not self.use_dora and not self.is_preference
 
     @property
     def has_adapter(self) -> bool:

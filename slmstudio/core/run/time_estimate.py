@@ -189,6 +189,10 @@ def evaluation_operations(facts: ModelFacts, config: RunConfig, length: float, e
     return (evaluated * length + WRITTEN * written) * operations(facts, config, length)[1]
 
 
+STRENGTHS = 2
+"""Evaluations that choose the strength of an adapter, mostly."""
+
+
 def training(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int, tokens: float,
              evaluated: int | None = None, known: Sequence[Measurement] | None = None) -> TimeEstimate:
     """The time of a whole run, with its evaluations of the loss.
@@ -203,7 +207,7 @@ def training(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows:
     if evaluated is None:
         evaluated = round(train_rows * config.eval_fraction / (1 - config.eval_fraction))
     length, steps = tokens / max(1, train_rows), total_steps(config, train_rows)
-    evaluations = 1 + math.ceil(steps / config.eval_steps)
+    evaluations = 1 + math.ceil(steps / config.eval_steps) + STRENGTHS * config.chooses_strength
     here = [each for each in known if each.machine == measured.machine_key(config, machine)]
     cost, _ = operations(facts, config, length)
     exact = measured.find(facts, config, machine, known)

@@ -251,4 +251,7 @@ class RunEnd(QWidget):
         if isinstance(used, int) and used < history.step:
             sentences.append(tr("The result has the weights of step {step:,}, which did best on rows that weren't used "
                                 "for training.", step=used))
+        if history.strength not in (None, 1.0):
+            sentences.append(tr("Its adapter is applied at {share} of its strength, which did best on rows that "
+                                "weren't used for training.", share=f"{history.strength:.0%}"))
         return " ".join(sentences + [history.guard.sentence()] * bool(history.guard.rested))

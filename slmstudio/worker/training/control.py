@@ -15,7 +15,6 @@ from transformers import TrainerCallback
 from slmstudio.core.hardware.guard import SpillWatch, can_spill
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import adjust
-from slmstudio.core.run.checkpoints import Checkpoint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import EvalWatch
 from slmstudio.worker.runtime import ending, ranks
@@ -141,23 +140,15 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         self.rests.end(state.global_step)
         self.close()
 
-    def choose_strength(self, used: Checkpoint | None) -> dict[float, float]:
-        """Losses of the result by the strength of its adapter, after the end; {} where that isn't chosen. The model
-        keeps the best, so nothing can be trained after it.
-
-        Args:
-            used: the checkpoint that becomes the result; None for the weights of the last step.
-        """
-        step, full = (used.global_step, used.eval_loss) if used else self._evaluated
-        chosen = strength.is_chosen(self.config) and self.trainer.eval_dataset is not None and not self.stopped
-        if not chosen or full is None or step != (used.global_step if used else self.trainer.state.global_step) or (
-                used is not None and self.trainer.is_fsdp_enabled):  # its weights can't be read into a shared model
+    def choose_strength(self) -> dict[float, float]:
+        """Eval losses of the last weights by the strength of their adapter, after the end; {} where it isn't chosen.
+        The model keeps the best, so nothing can be trained after it."""
+        step, full = self._evaluated
+        if not self.config.chooses_strength or self.stopped or step != self.trainer.state.global_step:
             return {}
         self.job.phase("evaluating")
         self._awake.on()
         try:
-            if used is not None:
-                self.trainer.read_weights(used.path)
             return strength.choose(self.trainer.model, lambda: float(self.trainer.evaluate()["eval_loss"]), full)
         finally:
             self.rests.end(self.trainer.state.global_step)

@@ -2,18 +2,16 @@
 
 From the base model (0) to what was trained (1), an adapter's change of the weights is a straight line, and the loss
 along it is smooth. Steps that were too large or too many for the rows leave its lowest point before 1, so going back
-on the line undoes much of an overfit that no single checkpoint avoids (Wortsman et al. 2022, arXiv 2109.01903).
+on the line undoes much of an overfit, often more than an earlier checkpoint does (Wortsman et al. 2022, arXiv
+2109.01903).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
-
-from slmstudio.core.run.config import RunConfig
 
 FULL = 1.0
 WEAKER = (0.7, 0.5, 0.35, 0.25, 0.18)
@@ -21,12 +19,6 @@ WEAKER = (0.7, 0.5, 0.35, 0.25, 0.18)
 STRONGER = 1.3
 """Tried where no weaker one is better: a short run may not have gone far enough."""
 _LAST_FACTOR = ("lora_B", "lora_embedding_B")
-
-
-def is_chosen(config: RunConfig) -> bool:
-    """Whether the strength of this run's adapter is chosen: DoRA's change of the weights isn't a straight line, and
-    preferences are learned against the base model."""
-    return config.use_best_checkpoint and config.has_adapter and not config.use_dora and not config.is_preference
 
 
 def search(loss_at: Callable[[float], float], full: float) -> dict[float, float]:
@@ -74,9 +66,3 @@ def choose(model: torch.nn.Module, loss: Callable[[], float], full: float) -> di
 def best_of(losses: dict[float, float]) -> float:
     """The strength with the lowest loss; the full one where none was measured."""
     return min(losses, key=lambda each: losses[each] if math.isfinite(losses[each]) else math.inf, default=FULL)
-
-
-def to_event(losses: dict[float, float]) -> dict[str, Any]:
-    """What an event says of the choice: {} where nothing but full strength was tried."""
-    return {"strength": best_of(losses), "strengths": [[each, losses[each]] for each in sorted(losses)]} if (
-        len(losses) > 1) else {}

@@ -7,6 +7,7 @@ training and evaluation are shared out among all of them (`several/dealing.py`).
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -45,14 +46,15 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
     name = folder.ADAPTER if config.has_adapter else folder.MODEL
     final = job.folder / name
     used = ranks.alone(lambda: best_checkpoint(job, config, trainer, control))
-    step = used.global_step if used else trainer.state.global_step
-    strengths = control.choose_strength(used)
+    strengths = control.choose_strength()
     chosen = strength.best_of(strengths)
-    loss = strengths.get(chosen, used.eval_loss if used else None)
+    if used and strengths.get(chosen, math.inf) < used.eval_loss:
+        used = None
+    step, loss = (used.global_step, used.eval_loss) if used else (trainer.state.global_step, strengths.get(chosen))
     job.phase("saving")
     with trainer.collected():
         written = control.saver.with_space(
-            lambda: _write(job, config, trainer, final, used if chosen == strength.FULL else None, (step, loss)),
+            lambda: _write(job, config, trainer, final, used, (step, loss)),
             tr("Could not save the result."))
     if not trainer.is_world_process_zero():
         return {}
@@ -62,7 +64,8 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
     digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
     shutil.rmtree(job.folder / "trainer", ignore_errors=True)
     if used or chosen != strength.FULL:
-        job.emit("best_used", global_step=step, eval_loss=loss, **strength.to_event(strengths))
+        job.emit("best_used", global_step=step, eval_loss=loss, strength=strength.FULL if used else chosen,
+                 strengths=[[each, strengths[each]] for each in sorted(strengths)])
     return {
         "state": "stopped" if control.stopped else "finished",
         "steps": trainer.state.global_step,

@@ -170,7 +170,7 @@ def test_short_rows_do_not_teach_that_long_ones_need_little(facts, config):
 def test_the_time_is_that_of_steps_and_evaluations(facts, config):
     measured.record(measure(facts, config, seconds_per_step=2.0, seconds_per_evaluation=10.0, seconds_besides=5.0))
     ten = dataclasses.replace(config, max_steps=10, eval_steps=4)
-    seconds = 5 + 10 * 2 + 4 * 10  # evaluations before, at 4, at 8, at the end
+    seconds = 5 + 10 * 2 + 6 * 10  # evaluations before, at 4, at 8, at the end, and two of other strengths
     assert outlook.look(facts, ten, MACHINE, 100, 9_000).time == TimeEstimate.around(seconds, MEASURED)
     assert outlook.look(facts, dataclasses.replace(ten, seed=5), MACHINE, 100, 9_000).time.source != MEASURED
 

@@ -36,8 +36,9 @@ def test_an_adapter_that_went_too_far_is_applied_more_weakly(tmp_path, tiny_mode
     _, full = (event["eval_loss"] for event in events(job, "eval"))
     told, = events(job, "best_used")
     assert told["strength"] < 1 and result["eval_loss_after"] == told["eval_loss"] < full
-    last, = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)
-    trained, used = (load_file(place / "adapter_model.safetensors") for place in (last.path, job.folder / "adapter"))
+    kept = next(each.path for each in checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)
+                if each.global_step == result["used_step"])
+    trained, used = (load_file(place / "adapter_model.safetensors") for place in (kept, job.folder / "adapter"))
     assert all((used[name] == weight * (told["strength"] if "lora_B" in name else 1)).all()
                for name, weight in trained.items())
 

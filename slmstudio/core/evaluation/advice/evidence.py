@@ -114,6 +114,7 @@ class Evidence:
         losses: (step, eval loss) in their order.
         train_loss: of the last steps; None if nobody knows.
         used_step: whose weights are the result, as the best; 0 if they are the last step's.
+        result_loss: its eval loss, where the run has chosen weights or strength by it.
         stopped: (steps made, steps planned) if the user stopped it.
         best_epoch: at which the eval loss was lowest.
         learning_rate: the highest of the run; usual_rate: what would be proposed, 0 if nobody knows.
@@ -154,6 +155,7 @@ class Evidence:
     losses: tuple[tuple[int, float], ...] = ()
     train_loss: float | None = None
     used_step: int = 0
+    result_loss: float | None = None
     stopped: tuple[int, int] | None = None
     best_epoch: float = 0.0
     learning_rate: float = 0.0
@@ -194,6 +196,7 @@ def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
         epochs=history.epoch, losses=tuple((int(step), loss) for step, loss in zip(losses.x, losses.y, strict=True)),
         train_loss=sum(tail) / len(tail) if tail else None,
         used_step=history.used_step if history.used_step and history.used_step != history.step else 0,
+        result_loss=history.result_loss,
         stopped=_stopped(history), best_epoch=(history.best_step or 0) / per_epoch if per_epoch else 0.0,
         learning_rate=config.learning_rate, parameters=parameters,
         usual_rate=usual_rate(config.method, config.objective, parameters, config.lora_rank) if parameters else 0.0,

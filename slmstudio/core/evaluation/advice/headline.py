@@ -300,6 +300,7 @@ def loss_change(found: Evidence) -> tuple[float, float] | None:
     """Eval loss before training, and of the result; None where either is unknown."""
     by_step = dict(found.losses)
     before, after = by_step.get(0), by_step.get(found.used_step or found.losses[-1][0]) if found.losses else None
+    after = after if found.result_loss is None else found.result_loss
     return None if before is None or after is None or len(by_step) < 2 else (before, after)
 
 
