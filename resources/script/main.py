@@ -34,6 +34,30 @@ class Report(TrainerCallback):
             print(f"step {state.global_step}/{state.max_steps} eval_loss {loss:.8f}", flush=True)
 
 
+def choose_strength(trainer):
+    """Apply the adapter as strongly as is best on the rows that are only evaluated."""
+    factors = [(weight, weight.detach().clone()) for name, weight in trainer.model.named_parameters()
+               if weight.requires_grad and ("lora_B" in name or "lora_embedding_B" in name)]
+
+    def loss_at(strength):
+        with torch.no_grad():
+            for weight, trained in factors:
+                weight.copy_(trained * strength)
+        losses[strength] = trainer.evaluate()["eval_loss"]
+        print(f"strength {strength:g} eval_loss {losses[strength]:.8f}", flush=True)
+        return losses[strength]
+
+    losses = {}
+    best = loss_at(1.0)
+    for strength in WEAKER:
+        if loss_at(strength) >= best:
+            break
+        best = losses[strength]
+    if best == losses[1.0]:
+        loss_at(STRONGER)
+    loss_at(min(losses, key=losses.get))
+
+
 def main():
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one process uses one card
     if THREADS:
@@ -100,6 +124,8 @@ def main():
 
         apply_liger_kernel(trainer.model, {"fused_linear_cross_entropy": False})
     trainer.train()
+    if has_adapter and USE_BEST_CHECKPOINT and not USE_DORA and OBJECTIVE in ("sft", "text") and eval_rows is not None:
+        choose_strength(trainer)
     trainer.save_model(str(OUTPUT))
     print(f"saved in {OUTPUT}")
 

@@ -56,6 +56,14 @@ class EvalWatch:
         return 0 < self.patience <= self.worse and self.best_step is not None
 
 
+# -- How strongly the result applies its adapter.
+
+WEAKER = (0.7, 0.5, 0.35, 0.25, 0.18)
+"""Tried in this order, until one isn't better than the one before."""
+STRONGER = 1.3
+"""Tried where no weaker one is better: a short run may not have gone far enough."""
+
+
 # -- How many rows a run learns and how many steps it takes: the one count of the plan, the window and the worker.
 
 FEW_ROWS = 100

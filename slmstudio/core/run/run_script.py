@@ -21,7 +21,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model import facts, named_templates, scratch, tokens
 from slmstudio.core.model.chat_template import answer_spans
 from slmstudio.core.model.named_templates import template_of
-from slmstudio.core.run import adjust, config_file, folder
+from slmstudio.core.run import adjust, config_file, curves, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import saving_rows
@@ -164,7 +164,7 @@ WIDTH = 110
 
 PATHS = ("model", "start_from", "train_file", "eval_file")
 STUDIO_ONLY = ("name", "eval_fraction", "split_seed", "split_by", "save_steps", "keep_checkpoints",
-               "early_stopping_patience", "use_best_checkpoint", "sample_prompts", "sample_max_tokens", "tensorboard",
+               "early_stopping_patience", "sample_prompts", "sample_max_tokens", "tensorboard",
                "processes", "nodes", "parallelism", "heat_guard", "heat_limit_c", "heat_rest_seconds",
                "pause_on_battery", "train_hours")
 """Fields that change no loss: the split is made already, and the rest is what the studio does beside the training."""
@@ -296,8 +296,8 @@ def _head(config: RunConfig, rows: ScriptRows, script: Script, notes: list[str])
         said.append("These hold token ids and labels, not messages: this model's chat template writes earlier messages "
                     "in another way once others follow, and the studio's encoding is too long to be repeated here.")
     if config.use_best_checkpoint or config.early_stopping_patience:
-        said.append("The run keeps the weights of its best evaluation, or may end early; the script makes every step "
-                    "and keeps the last weights.")
+        said.append("The run keeps the weights of an earlier evaluation where that was the best, or may end early; the "
+                    "script makes every step and keeps the last weights.")
     if config.packing:
         said.append("The run packs its rows, which is faster; the script pads them, and the losses are the same.")
     lines = []
@@ -342,6 +342,8 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
         f"OUTPUT = HERE / {script.path.stem + '-result'!r}",
         constant("MODEL", str(Path(config.model).absolute()), run_config.FIELDS["model"].help),
         constant("START_FROM", str(weights) if weights else None, run_config.FIELDS["start_from"].help),
+        "# How strongly an adapter is applied at the end: what is tried.",
+        f"WEAKER, STRONGER = {curves.WEAKER}, {curves.STRONGER}",
         'DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}',
         "",
     ]

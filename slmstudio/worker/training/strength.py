@@ -13,11 +13,9 @@ from collections.abc import Callable
 
 import torch
 
+from slmstudio.core.run.curves import STRONGER, WEAKER
+
 FULL = 1.0
-WEAKER = (0.7, 0.5, 0.35, 0.25, 0.18)
-"""Tried in this order, until one isn't better than the one before."""
-STRONGER = 1.3
-"""Tried where no weaker one is better: a short run may not have gone far enough."""
 _LAST_FACTOR = ("lora_B", "lora_embedding_B")
 
 

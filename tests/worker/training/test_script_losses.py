@@ -47,7 +47,9 @@ def execute(path: Path, where: Path) -> dict[str, list[tuple[int, float]]]:
     assert done.returncode == 0, done.stderr[-3000:]
     return {word: [(int(step), float(loss)) for step, loss in
                    re.findall(rf"^step (\d+)/\d+ {word} (\S+)", done.stdout, re.MULTILINE)]
-            for word in ("loss", "eval_loss")}
+            for word in ("loss", "eval_loss")} | {
+        "strengths": [(float(strength), float(loss)) for strength, loss in
+                      re.findall(r"^strength (\S+) eval_loss (\S+)", done.stdout, re.MULTILINE)]}
 
 
 def losses_of_run(config: RunConfig, parent: Path) -> tuple[Path, dict[str, list[tuple[int, float]]]]:
@@ -57,6 +59,7 @@ def losses_of_run(config: RunConfig, parent: Path) -> tuple[Path, dict[str, list
     return job.folder, {
         "loss": [(e["global_step"], e["train_loss"]) for e in events if e["type"] == "step"],
         "eval_loss": [(e["global_step"], e["eval_loss"]) for e in events if e["type"] == "eval"],
+        "strengths": next((e["strengths"] for e in events if e["type"] == "best_used"), []),
     }
 
 
@@ -65,6 +68,8 @@ def assert_equal(found, wanted):
         assert [step for step, _ in found[word]] == [step for step, _ in wanted[word]]
         assert [loss for _, loss in found[word]] == pytest.approx([loss for _, loss in wanted[word]], rel=1e-4)
     assert len(found["loss"]) == 4
+    for (strength, loss), (ours, wanted_loss) in zip(sorted(set(found["strengths"])), wanted["strengths"], strict=True):
+        assert strength == ours and loss == pytest.approx(wanted_loss, rel=1e-4)
 
 
 @pytest.fixture
@@ -77,7 +82,7 @@ def texts_file(tmp_path):
 
 
 @pytest.mark.parametrize("changes", first_fast([
-    {"lora_dropout": 0.1, "weight_decay": 0.01, "neftune_noise_alpha": 5.0},
+    {"lora_dropout": 0.1, "weight_decay": 0.01, "neftune_noise_alpha": 5.0, "use_best_checkpoint": True},
     {"method": "full", "learning_rate": 1e-3, "group_by_length": False, "packing": True,
      "objective": "text"},
     {"completion_only_loss": False, "max_length": 24, "use_dora": True, "use_rslora": True},
