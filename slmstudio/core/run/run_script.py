@@ -343,7 +343,8 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
         constant("MODEL", str(Path(config.model).absolute()), run_config.FIELDS["model"].help),
         constant("START_FROM", str(weights) if weights else None, run_config.FIELDS["start_from"].help),
         "# How strongly an adapter is applied at the end: what is tried.",
-        f"WEAKER, STRONGER = {curves.WEAKER}, {curves.STRONGER}",
+        f"WEAKER = {curves.WEAKER}",
+        f"STRONGER = {curves.STRONGER}",
         'DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}',
         "",
     ]

@@ -118,7 +118,7 @@ class Curve:
             self.item.setSymbolBrush(pg.mkBrush(colour))
             self.item.setSymbolPen(None)
         colour.setAlphaF(self.alpha)
-        self.item.setPen(pg.mkPen(colour, width=self.width))
+        self.item.setPen(pg.mkPen(colour, width=self.width) if self.width else None)
 
 
 class Canvas(pg.PlotWidget):  # type: ignore[misc]

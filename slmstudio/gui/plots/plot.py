@@ -182,6 +182,7 @@ class Plot(QWidget):
         Args:
             colour: a token of the theme.
             alpha: opacity, 0 to 1.
+            width: 0 draws no line.
             dots: mark every point.
         """
         item = pg.PlotDataItem(connect="finite", antialias=True)

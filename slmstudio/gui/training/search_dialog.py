@@ -214,7 +214,7 @@ class SearchDialog(QDialog):
                           value_form=lambda value: f"{value:.3f}", empty=tr("No trial has ended yet."),
                           term="eval_loss")
         for colour, place in zip(COLOURS, range(searches.DEEPEST), strict=True):
-            self.plot.add_curve(str(place), colour, label=tr("round {n}", n=place + 1), width=1, dots=True)
+            self.plot.add_curve(str(place), colour, label=tr("round {n}", n=place + 1), width=0, dots=True)
         self._place.addWidget(self.plot)
         self._draw()
 
