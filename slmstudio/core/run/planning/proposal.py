@@ -23,7 +23,7 @@ from slmstudio.core.run.memory.formula import COMFORTABLE
 from slmstudio.core.run.memory.outlook import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.plan_inputs import Draft
-from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
+from slmstudio.core.run.planning.rates import part_for, preference_part, usual_for, usual_rate
 from slmstudio.core.run.run_fields import OBJECTIVES, PREFERENCES
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
@@ -181,7 +181,15 @@ def _learning_rate(draft: Draft, method: str) -> None:
         reason = tr("Random weights take large steps at first.")
     if (part := preference_part(objective)) > 1:
         reason = tr("1/{part} of the rate for answers: preference tuning damages a model quickly.", part=part)
-    draft.set("learning_rate", usual_rate(method, objective, parameters, draft.values.get("lora_rank")), reason)
+    rate = usual_rate(method, objective, parameters, draft.values.get("lora_rank"))
+    sample = draft.measured.sample
+    tokens = draft.batch * sum(max(1, row.length - row.start) for row in sample) / max(1, len(sample))
+    if method in ("lora", "qlora") and objective == "sft" and (part := part_for(tokens)) < 1:
+        rate = float(f"{part * rate:.1e}")
+        reason = ntr("Small, since the answers are short: a step learns about {n:,} token, and leaves much to chance.",
+                     "Small, since the answers are short: a step learns about {n:,} tokens, and leaves much to chance.",
+                     round(tokens))
+    draft.set("learning_rate", rate, reason)
 
 
 def _lengths_and_batch(draft: Draft) -> None:

@@ -27,6 +27,10 @@ alpha at twice the rank, an adapter of four times the rank is changed about as m
 rate goes with the root of the rank."""
 
 
+ENOUGH_TOKENS, SMALLEST_PART = 120, 0.25
+"""Learned tokens of a step from which the rate isn't lowered, and the least part of it (docs/defaults.md)."""
+
+
 def usual_for(parameters: int) -> Usual:
     return next(usual for usual in BY_SIZE if parameters < usual.below)
 
@@ -42,6 +46,18 @@ def usual_rate(method: str, objective: str, parameters: int, rank: int | None = 
     rate = (SCRATCH_RATE if method == "scratch" else usual.full_rate if method == "full" else
             float(f"{usual.lora_rate / math.sqrt(max(larger, 0.01)):.1e}"))
     return rate / preference_part(objective)
+
+
+def part_for(learned_tokens: float) -> float:
+    """The part of an adapter's rate that suits steps which learn few tokens.
+
+    AdamW's steps have the same size whatever the gradient. The fewer tokens it is a mean of, the more of it is chance,
+    and noise over n of them falls with the root of n.
+
+    Args:
+        learned_tokens: of a step, mean.
+    """
+    return min(1.0, max(SMALLEST_PART, math.sqrt(learned_tokens / ENOUGH_TOKENS)))
 
 
 def preference_part(objective: str) -> int:

@@ -17,13 +17,13 @@ from slmstudio.core.model import facts
 from slmstudio.core.run import measured
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.memory.formula import estimate
-from slmstudio.core.run.planning import plan_inputs, planner
+from slmstudio.core.run.planning import plan_inputs, planner, rates
 
 CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False, "No driver.")
 SMALL_GPU = dataclasses.replace(CPU, gpus=(Gpu(0, "RTX 3060", 8 * GB, 7 * GB, (8, 6)),))
 OLD_GPU = dataclasses.replace(CPU, gpus=(Gpu(0, "GTX 1080", 8 * GB, 7 * GB, (6, 1)),))
 ROWS = {
-    "sft": [{"instruction": f"What is {i}?", "output": "A number."} for i in range(40)],
+    "sft": [{"instruction": f"What is {i}?", "output": "It is a number, and a small one. " * 2} for i in range(40)],
     "dpo": [{"prompt": f"What is {i}?", "chosen": "A number.", "rejected": "No."} for i in range(40)],
     "kto": [{"prompt": f"What is {i}?", "completion": "A number.", "label": bool(i % 2)} for i in range(40)],
     "text": [{"text": f"The number {i} is a number."} for i in range(40)],
@@ -70,6 +70,17 @@ def test_rank_and_rate_follow_from_the_size_of_the_model(plan, billions, rank, r
 @pytest.mark.parametrize(("rank", "rate"), [(16, 2.8e-3), (64, 1.4e-3), (8, 4e-3)])
 def test_a_chosen_rank_has_a_rate_of_its_own(plan, rank, rate):
     assert plan(billions=0.135, lora_rank=rank).learning_rate == rate
+
+
+@pytest.mark.parametrize(("answer", "least", "most"), [("A", 0.25, 0.5), ("A number." * 2, 0.5, 0.99),
+                                                       ("It is a number. " * 40, 1, 1)])
+def test_steps_are_smaller_where_they_learn_few_tokens(plan, monkeypatch, answer, least, most):
+    monkeypatch.setitem(ROWS, "sft", [{"instruction": f"What is {i}?", "output": answer} for i in range(40)])
+    usual = rates.usual_rate("lora", "sft", 135_000_000)
+    config = plan(billions=0.135)
+    assert least * usual <= config.learning_rate <= most * usual
+    assert ("short" in config.reasons["learning_rate"]) == (most < 1)
+    assert plan(billions=0.135, method="full").learning_rate == rates.usual_rate("full", "sft", 135_000_000)
 
 
 def test_a_plan_says_that_its_model_cannot_become_a_gguf(plan):
