@@ -24,7 +24,8 @@ MINUTES = 60_000
 @pytest.fixture
 def window(qtbot, qapp, starter_home):
     theme.apply(qapp, "light")
-    made = MainWindow(Session(Settings()))
+    # Each would be another worker; test_clicks.py has them all.
+    made = MainWindow(Session(Settings(evaluate_at_end=False, measure_plans=False)))
     qtbot.addWidget(made)
     made.resize(1280, 720)
     with qtbot.waitSignal(made.painted, timeout=10_000):

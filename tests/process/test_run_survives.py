@@ -52,6 +52,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     assert (job.folder / "adapter" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.full
 def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
     job = start(max_steps=5000, save_steps=5000)
     event(job, "step", global_step=3)
@@ -82,6 +83,8 @@ def test_a_full_disk_pauses_and_space_resumes(small_disk, start):
     assert "disk is full" in warning["message"] and "continues by itself" in warning["message"]
     assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) == []
     assert job.is_alive()
+    with pytest.raises(UserError, match="already running"):
+        jobs.Job(job.folder).start()
     ballast.unlink()
     assert job.wait().state == "finished"
     assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1].global_step == 6

@@ -147,7 +147,7 @@ def test_a_lora_on_the_base_answers_as_the_merged_model(tmp_path) -> None:
     np.testing.assert_allclose(with_lora, tuned, atol=2e-3 * np.abs(tuned).max())
 
 
-@pytest.mark.parametrize("settings", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}], ids=str)
+@pytest.mark.parametrize("settings", first_fast([{"use_dora": True}, {"modules_to_save": ["lm_head"]}]), ids=str)
 def test_what_a_lora_file_cannot_say_is_refused(tmp_path, settings) -> None:
     from slmstudio.worker.export import export
 
