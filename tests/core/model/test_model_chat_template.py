@@ -122,22 +122,15 @@ def test_reaching_for_pythons_insides(source: str) -> None:
 GROW = "{{% set ns = namespace(x='12345678') %}}{{% for i in range(60) %}}{}{{% endfor %}}{{{{ ns.x | length }}}}"
 
 
-# What is stopped for its output, its memory, its numbers, its width, its text, and its calls; then others of each kind.
+# By its output, its memory, its numbers, its width, its text, and its calls. More: tests/support/hostile_templates.py.
 @pytest.mark.parametrize("source", first_fast([
     "{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}", "{{ 'a' * 10 ** 10 }}", "{{ 10 ** (10 ** 10) }}",
     "{{ '%10000000000d' % 1 }}", GROW.format("{% set ns.x = ns.x + ns.x %}"),
     "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% else %}0123456789{% endif %}{% endmacro %}{{ f(40) }}",
     "{% for a in range(100000) %}{% for b in range(1000) %}text that comes again and again{% endfor %}{% endfor %}",
-    "{{ 10 ** 10 * 'a' }}", "{{ [0] * 10 ** 9 }}", "{{ 'a' | center(10000000000) }}", "{{ 'a'.ljust(10000000000) }}",
-    "{{ '%10000000000d' | format(1) }}", "{{ '%*d' | format(1000000000, 1) }}", "{{ '{:1000000000}'.format('a') }}",
-    "{{ '{:{}}'.format('a', 1000000000) }}", "{{ 'a' | indent(100000000, true) }}", "{{ '\t'.expandtabs(1000000000) }}",
-    GROW.format("{% set ns.x = ns.x ~ ns.x %}"), GROW.format("{% set ns.x = ns.x.replace('1', ns.x) %}"),
-    GROW.format("{% set ns.x = ns.x | replace('1', ns.x) %}"), GROW.format("{% set ns.x = [ns.x, ns.x] | join %}"),
-    GROW.format("{% set ns.x = ''.join([ns.x, ns.x]) %}"), GROW.format("{% set ns.x = '%s%s' | format(ns.x, ns.x) %}"),
-    GROW.format("{% set ns.x = '%s%s' % (ns.x, ns.x) %}"),
-    GROW.format("{% set x %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = x %}"),
-    GROW.format("{% set ns.x = [ns.x, ns.x] %}") + "{{ ns.x }}",
-    GROW.format("{% set ns.x = [ns.x, ns.x] %}") + "{{ ns.x | tojson }}"], 6))
+    "{{ [0] * 10 ** 9 }}", GROW.format("{% set ns.x = ns.x ~ ns.x %}"),
+    GROW.format("{% set ns.x = ns.x.replace('1', ns.x) %}"),
+    GROW.format("{% set x %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = x %}")], 6))
 def test_growing_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template_client, "SECONDS", 1)
     assert "was stopped" in failure(source)
