@@ -37,7 +37,8 @@ def test_plan_then_train_then_runs_then_report(slmstudio, cli, told, rows_file, 
     assert result["time_estimate"]["time_source"] == plan["time_source"] == "rough"
     again = told("plan", "--model", tiny_model, "--data", rows_file, "--out", tmp_path / "again.json", "--set",
                  "max_steps=2", "--set", "device=cpu", "--set", "eval_fraction=0.4")
-    assert again["time_source"] == "measured" and again["seconds_high"] < plan["seconds_high"]
+    assert again["time_source"] == "measured"  # and so in a narrower range, however busy the machine is
+    assert again["seconds_high"] / again["seconds_low"] < plan["seconds_high"] / plan["seconds_low"]
     assert Path(result["run_dir"]).parent == studio_home / "runs"
 
     came_to = result["evaluation"]  # without another command

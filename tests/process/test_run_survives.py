@@ -77,14 +77,14 @@ def test_a_full_disk_pauses_and_space_resumes(small_disk, start):
     """A checkpoint that doesn't fit is told once, though not a byte is left; the run waits, goes on by itself, and ends
     well."""
     job = start(small_disk, max_steps=6, save_steps=4)
+    with pytest.raises(UserError, match="already running"):
+        jobs.Job(job.folder).start()
     event(job, "plan")
     ballast = fill(small_disk)
     warning = event(job, "warning", code="disk_full")
     assert "disk is full" in warning["message"] and "continues by itself" in warning["message"]
     assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) == []
     assert job.is_alive()
-    with pytest.raises(UserError, match="already running"):
-        jobs.Job(job.folder).start()
     ballast.unlink()
     assert job.wait().state == "finished"
     assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1].global_step == 6
