@@ -19,8 +19,6 @@ from support.hostile_files import KINDS, NAMES
 from support.once import made_once
 
 import slmstudio
-from slmstudio.core.errors import UserError
-from slmstudio.core.model.gguf.model import read_sound_gguf
 
 SECONDS, MEGABYTES = 10, 1_000
 HARMLESS = {
@@ -65,19 +63,6 @@ def test_it_does_no_harm(name: str) -> None:
     ("adapter: a pickle", "Python pickle")])
 def test_what_is_said(name: str, words: str) -> None:
     assert words in results()[name]["said"]
-
-
-@pytest.mark.parametrize("name", [name for name, (_, words) in damaged_gguf.DAMAGES.items() if words])
-def test_damaged_gguf_files_are_refused_here_or_by_llama_cpp(tmp_path: Path, name: str) -> None:
-    """What is said of them: tests/core/model/structure/test_sound_gguf.py, tests/process/test_damaged_gguf.py."""
-    path = tmp_path / "model.gguf"
-    path.write_bytes(damaged_gguf.DAMAGES[name][0]())
-    try:
-        read_sound_gguf(path)
-    except UserError as error:
-        assert error.remedy and name not in damaged_gguf.LEFT_TO_LLAMA
-    else:
-        assert name in damaged_gguf.LEFT_TO_LLAMA
 
 
 def test_the_suite_is_as_large_as_it_should_be() -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
-from support.clicks import drop, leave
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
+from support.clicks import Person, drop, leave
 
 from slmstudio.core import files
 from slmstudio.core.model.facts import read_model
@@ -24,23 +24,14 @@ MINUTES = 60_000
 @pytest.fixture
 def window(qtbot, qapp, starter_home):
     theme.apply(qapp, "light")
-    made = MainWindow(Session(Settings()))
+    # Each would be another worker; test_clicks.py has them all.
+    made = MainWindow(Session(Settings(evaluate_at_end=False, measure_plans=False)))
     qtbot.addWidget(made)
     made.resize(1280, 720)
     with qtbot.waitSignal(made.painted, timeout=10_000):
         made.show()
     yield made
     leave(made)
-
-
-def press(qtbot, window: QWidget, name: str) -> None:
-    """Click the button once it is there and can be pressed."""
-
-    def usable() -> QPushButton | None:
-        return next((b for b in window.findChildren(QPushButton, name) if b.isVisible() and b.isEnabled()), None)
-
-    qtbot.waitUntil(lambda: usable() is not None, timeout=2 * MINUTES)
-    qtbot.mouseClick(usable(), Qt.MouseButton.LeftButton)
 
 
 def type_into(qtbot, window: QWidget, field: str, text: str) -> None:
@@ -51,8 +42,9 @@ def type_into(qtbot, window: QWidget, field: str, text: str) -> None:
 
 
 def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model):
+    person = Person(qtbot, window, 2 * MINUTES)
     drop(window.page("data"), [small_dataset])
-    press(qtbot, window, "data_use")
+    person.click("data_use")
     window.session.set_model(read_model(tiny_model))
     window.go_to("training")
 
@@ -63,21 +55,21 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
     qtbot.waitUntil(
         lambda: training.planning.config is not None and training.planning.config.epochs == 20, timeout=MINUTES
     )
-    press(qtbot, window, "start")
+    person.click("start")
     qtbot.waitUntil(lambda: training.followed.history.step >= 1, timeout=4 * MINUTES)
-    press(qtbot, window, "pause")
+    person.click("pause")
     qtbot.waitUntil(lambda: training.followed.history.paused, timeout=2 * MINUTES)
-    press(qtbot, window, "pause")  # it says Resume now
+    person.click("pause")  # it says Resume now
     qtbot.waitUntil(lambda: training.followed.job.outcome() is not None, timeout=6 * MINUTES)
     assert training.followed.job.outcome().state == "finished", training.followed.job.log_tail()
     run = training.followed.job.folder
 
     window.go_to("results")
-    press(qtbot, window, "results_export")
+    person.click("results_export")
     for box in window.findChildren(QCheckBox):
         if box.objectName().startswith("type_"):
             box.setChecked(box.objectName() == "type_Q8_0")
-    press(qtbot, window, "export_start")
+    person.click("export_start")
     qtbot.waitUntil(lambda: any((run / folder.EXPORTS).glob("*.parity.json")), timeout=5 * MINUTES)
     [gguf] = folder.summarise(run).exports()
     proof = files.read_json(gguf.with_suffix(".parity.json"))
@@ -86,11 +78,11 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
     made = window.page("results").details.export.made
     qtbot.waitUntil(made.isVisible)
     assert made.place.text() == str(gguf.parent)
-    press(qtbot, window, "made_chat")
+    person.click("made_chat")
     chat = window.page("chat")
     question = chat.findChild(QPlainTextEdit, "chat_input")
     question.setPlainText("What is the emergency number?")
-    press(qtbot, window, "chat_send")
+    person.click("chat_send")
     qtbot.waitUntil(lambda: [len(turns) for turns in said(chat)] == [2] and
                     all("reason" in turns[1].figures for turns in said(chat)), timeout=3 * MINUTES)
     for asked, reply in said(chat):  # the exported file

@@ -92,13 +92,13 @@ def test_a_model_that_only_embeds(ask, tmp_path) -> None:
 
 @pytest.mark.parametrize(("template", "words"), first_fast([
     (b"{{ messages.__class__.__mro__[1].__subclasses__() }}", "tries to access '__class__'"),
-    (b"{{ 'a' * 10**10 }}", "more memory"), (b"{% for message in %}", "broken"),
+    (b"{% for message in %}", "broken"), (b"{{ 'a' * 10**10 }}", "more memory"),
     (b"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more time"),
     (b"{{ raise_exception('no, thanks') }}", "no, thanks"),
     (b"{{ ''.join.__globals__ }}{{ cycler.__init__.__globals__.os.popen('touch x') }}", "tries to access"),
     (b"{% set ns = namespace(x='ab') %}{% for i in range(64) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
      "more memory"),
-    (b"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion")], 3))
+    (b"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion")], 2))
 def test_hostile_templates_are_stopped_and_named(ask, worker, copy, template, words) -> None:
     error = load_and_ask(ask, with_template(copy, template))
     assert error["type"] == "error" and "details" not in error, error

@@ -208,15 +208,15 @@ def test_the_test_file_may_change_or_go_once_the_items_are_written(tiny_model, t
     assert scores(job)["models"] == before["models"]
 
 
-def test_the_command_prints_scores_with_intervals_and_goes_on_with_a_folder(slmstudio, tiny_model, tmp_path):
+def test_the_command_prints_scores_with_intervals_and_goes_on_with_a_folder(cli, told, tiny_model, tmp_path):
     new_job(tmp_path / "job", tiny_model)  # for its rows
-    result = slmstudio("evaluate", tiny_model, "--test", tmp_path / "test.jsonl", "--limit", 6, "--max-new-tokens", 4,
-                       "--against", tiny_model, "--json").json
+    result = told("evaluate", tiny_model, "--test", tmp_path / "test.jsonl", "--limit", 6, "--max-new-tokens", 4,
+                  "--against", tiny_model)
     assert [model["name"] for model in result["models"]] == ["tiny", "tiny (2)"]
     loss = result["models"][0]["scores"]["loss"]
     assert loss["low"] < loss["value"] < loss["high"] and loss["rows"] == 6
     assert [each["verdict"] for each in result["comparisons"] if each["main"]] == ["unknown"]
-    shown = slmstudio("evaluate", result["evaluation"]).out
+    shown = cli("evaluate", result["evaluation"]).out
     for words in ("chrF++", "Scores of 6 rows", "The answers are the same."):
         assert words in shown
 

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
-from support import tiny_model
 from support.report_run import ReportRun
+from support.tiers import first_fast
 
 from slmstudio.cli import commands
 
 pytestmark = [pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at Linux's own way")]
-HOMES = {"in a file": "/etc/hostname/home", "a file": "/etc/hostname", "where nobody may write": "/sys/home",
+HOMES = {"a file": "/etc/hostname", "where nobody may write": "/sys/home", "in a file": "/etc/hostname/home",
          "where there is nothing": "/proc/home"}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return tiny_model.build(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.mark.parametrize("home", HOMES)
-def test_every_command_says_so(model, rows_file, tmp_path, monkeypatch, capsys, home) -> None:
+@pytest.mark.parametrize("home", first_fast(HOMES, 2))
+def test_every_command_says_so(tiny_model, rows_file, tmp_path, monkeypatch, capsys, home) -> None:
     run = ReportRun(tmp_path / "runs").folder
     out = tmp_path / "out.json"
     monkeypatch.setenv("SLMSTUDIO_HOME", HOMES[home])
     settled = [("runs",), ("queue", "list"), ("place",), ("models", "list"), ("data", "check", rows_file),
                ("data", "convert", rows_file, "--out", tmp_path / "rows2.jsonl"), ("report", run),
-               ("plan", "--model", model, "--data", rows_file, "--out", out), ("estimate", "--model", model)]
-    needing = [("train", out), ("queue", "add", out), ("fit-check", out), ("models", "import", model),
-               ("models", "import", "--starter", "smollm2-135m"), ("export", model), ("queue", "run"),
-               ("evaluate", model, "--test", rows_file), ("models", "get", "owner/name"),
+               ("plan", "--model", tiny_model, "--data", rows_file, "--out", out), ("estimate", "--model", tiny_model)]
+    needing = [("train", out), ("queue", "add", out), ("fit-check", out), ("models", "import", tiny_model),
+               ("models", "import", "--starter", "smollm2-135m"), ("export", tiny_model), ("queue", "run"),
+               ("evaluate", tiny_model, "--test", rows_file), ("models", "get", "owner/name"),
                ("models", "token", "--set"), ("chat", out), ("serve", out)]
     for words in (*settled, *needing):
         status = commands.main([*map(str, words)])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
 
@@ -36,8 +37,8 @@ def second_worker(job: jobs.Job, **ranks: str) -> int:
                           timeout=60, capture_output=True).returncode
 
 
-@pytest.mark.parametrize("ranks", [{"RANK": "1", "LOCAL_RANK": "1"}, {"RANK": "4", "LOCAL_RANK": "0"},
-                                   {"LOCAL_RANK": "1"}], ids=str)
+@pytest.mark.parametrize("ranks", first_fast([{"RANK": "1", "LOCAL_RANK": "1"}, {"RANK": "4", "LOCAL_RANK": "0"},
+                                              {"LOCAL_RANK": "1"}]), ids=str)
 def test_another_rank_passes_the_lock_and_leaves_the_folder_to_rank_0(job, ranks):
     assert second_worker(job, **ranks) == 0
     assert job.is_alive() and job.outcome() is None  # rank 0 is still at work

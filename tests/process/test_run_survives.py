@@ -52,6 +52,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     assert (job.folder / "adapter" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.full
 def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
     job = start(max_steps=5000, save_steps=5000)
     event(job, "step", global_step=3)
@@ -76,6 +77,8 @@ def test_a_full_disk_pauses_and_space_resumes(small_disk, start):
     """A checkpoint that doesn't fit is told once, though not a byte is left; the run waits, goes on by itself, and ends
     well."""
     job = start(small_disk, max_steps=6, save_steps=4)
+    with pytest.raises(UserError, match="already running"):
+        jobs.Job(job.folder).start()
     event(job, "plan")
     ballast = fill(small_disk)
     warning = event(job, "warning", code="disk_full")

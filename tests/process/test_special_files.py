@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import tiny_model
+from support import tiers
 from support.report_run import ReportRun
+from support.tiers import first_fast
 
 from slmstudio.cli import commands
 from slmstudio.core import files
@@ -35,11 +36,6 @@ def special(tmp_path_factory) -> Iterator[dict[str, Path]]:
         (place / "folder").mkdir()
         yield {"pipe": place / "pipe", "socket": place / "socket", "folder": place / "folder",
                "device": Path("/dev/zero")}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return tiny_model.build(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture
@@ -105,35 +101,35 @@ FILES = {
 
 @pytest.mark.parametrize("command", [
     pytest.param(each, marks=pytest.mark.full) if each in STARTING else each for each in FILES])
-def test_a_command_that_is_given_one_says_so(call, special, model, rows_file, tmp_path, command) -> None:
+def test_a_command_that_is_given_one_says_so(call, special, tiny_model, rows_file, tmp_path, command) -> None:
     for kind in ("pipe", "device"):
-        said = {"X": special[kind], "X=1": f"{special[kind]}=1", "MODEL": model, "ROWS": rows_file,
+        said = {"X": special[kind], "X=1": f"{special[kind]}=1", "MODEL": tiny_model, "ROWS": rows_file,
                 "OUT": tmp_path / "out" / "file.json"}
         status, error = call(*(said.get(word, word) for word in FILES[command]))
         assert status == 2, (kind, error)
         assert "Traceback" not in error and any(word in error.lower() for word in WORDS), (kind, error)
 
 
-@pytest.mark.parametrize("name", ["README.md", *(pytest.param(name, marks=pytest.mark.full) for name in (
-    "LICENSE", "config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja", "adapter_config.json",
-    "anything.bin"))])
-def test_one_in_a_models_folder_is_named(call, tmp_path, model, rows_file, name) -> None:
+@pytest.mark.parametrize("name", first_fast([
+    "README.md", "LICENSE", "config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja",
+    "adapter_config.json", "anything.bin"]))
+def test_one_in_a_models_folder_is_named(call, tmp_path, tiny_model, rows_file, name) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    for path in model.iterdir():
+    for path in tiny_model.iterdir():
         shutil.copy(path, folder)
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     for words in (("models", "vet", folder), ("estimate", "--model", folder), ("models", "import", folder),
                   ("plan", "--model", folder, "--data", rows_file, "--out", tmp_path / "M.json"),
-                  ("evaluate", folder, "--test", rows_file), ("export", folder)):
+                  *((("evaluate", folder, "--test", rows_file), ("export", folder)) if tiers.full else ())):
         status, error = call(*words)
         assert status in (1, 2) and "Traceback" not in error, (words, error)
         assert (name in error and "pipe" in error) or (words[0], name) == ("evaluate", "config.json"), (words, error)
 
 
-@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "outcome.json", "process.json", "worker.log",
-                                  "notes.json"])
+@pytest.mark.parametrize("name", first_fast(["run.json", "events.jsonl", "outcome.json", "process.json", "worker.log",
+                                             "notes.json"], 3))
 def test_one_in_a_runs_folder_stops_nothing(call, studio_home, name) -> None:
     run = ReportRun(studio_home / "runs" / "one").folder
     (run / name).unlink(missing_ok=True)
@@ -143,7 +139,8 @@ def test_one_in_a_runs_folder_stops_nothing(call, studio_home, name) -> None:
         assert status in (0, 2) and "Traceback" not in error and "SLM Studio itself" not in error, (words, error)
 
 
-@pytest.mark.parametrize("name", ["settings.json", "votes.jsonl", "server.key", "queue.json", "measured.json"])
+@pytest.mark.parametrize("name", first_fast([
+    "settings.json", "queue.json", "votes.jsonl", "server.key", "measured.json"], 2))
 def test_one_among_what_the_program_keeps_stops_nothing(call, studio_home, name) -> None:
     studio_home.mkdir()
     os.mkfifo(studio_home / name)
@@ -152,7 +149,9 @@ def test_one_among_what_the_program_keeps_stops_nothing(call, studio_home, name)
         assert status in (0, 2) and "Traceback" not in error and "SLM Studio itself" not in error, (words, error)
 
 
-def test_one_in_any_other_folder_is_passed_over_or_named(call, studio_home, tmp_path, monkeypatch, model) -> None:
+@pytest.mark.parametrize("starting", first_fast([False, True]), ids=["without a worker", "in a worker"])
+def test_one_in_any_other_folder_is_passed_over_or_named(call, studio_home, tmp_path, monkeypatch, tiny_model,
+                                                         starting) -> None:
     """Of a dataset, a benchmark, an adapter, the person's configuration, and what other programs keep."""
     for name in ("rows/a.jsonl", "mmlu/test/anatomy_test.csv", "adapter/README.md", "config/slmstudio/place.json",
                  "config/slmstudio/hub_tokens.json", "hub/models--a--b/refs/main", "token",
@@ -165,10 +164,10 @@ def test_one_in_any_other_folder_is_passed_over_or_named(call, studio_home, tmp_
     for variable, place in {"XDG_CONFIG_HOME": "config", "HF_HUB_CACHE": "hub", "HF_TOKEN_PATH": "token",
                             "OLLAMA_MODELS": "ollama"}.items():
         monkeypatch.setenv(variable, str(tmp_path / place))
-    for words in (("data", "check", tmp_path / "rows"), ("models", "list"), ("models", "token"),
-                  ("evaluate", model, "--benchmark", "mmlu", "--data", tmp_path / "mmlu"),
-                  ("models", "import", tmp_path / "adapter", "--base", model), ("models", "vet", "a/b"),
-                  ("parity", model, tmp_path / "exports" / "x.gguf")):
+    for words in (("evaluate", tiny_model, "--benchmark", "mmlu", "--data", tmp_path / "mmlu"),
+                  ("parity", tiny_model, tmp_path / "exports" / "x.gguf")) if starting else (
+                      ("data", "check", tmp_path / "rows"), ("models", "list"), ("models", "token"),
+                      ("models", "import", tmp_path / "adapter", "--base", tiny_model), ("models", "vet", "a/b")):
         status, error = call(*words)
         assert status in (0, 1, 2) and "Traceback" not in error and "SLM Studio itself" not in error, (words, error)
     monkeypatch.delenv("SLMSTUDIO_HOME")
@@ -177,8 +176,8 @@ def test_one_in_any_other_folder_is_passed_over_or_named(call, studio_home, tmp_
 
 
 @pytest.mark.parametrize("field", ["train_file", "eval_file", "model"])
-def test_a_run_that_names_one_is_not_started(call, special, model, rows_file, tmp_path, field) -> None:
-    config = {"name": "x", "model": str(model), "train_file": str(rows_file), field: str(special["pipe"])}
+def test_a_run_that_names_one_is_not_started(call, special, tiny_model, rows_file, tmp_path, field) -> None:
+    config = {"name": "x", "model": str(tiny_model), "train_file": str(rows_file), field: str(special["pipe"])}
     (tmp_path / "M.json").write_text(json.dumps({"format": 1, "kind": "train", **config}))
     for words in (("train", tmp_path / "M.json"), ("queue", "add", tmp_path / "M.json")):
         status, error = call(*words)

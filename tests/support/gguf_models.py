@@ -93,6 +93,18 @@ def run_folder(base: Path, parent: Path, **settings: Any) -> Path:
     return job.folder
 
 
+def convert(run: Path, folder: Path, *types: str) -> dict[str, Path]:
+    """GGUF files of a run or a model folder by type, under hidden names: an export without its proof."""
+    from slmstudio.worker.export import export
+    from slmstudio.worker.model.export_source import Source
+
+    source = Source.of(run)
+    folder.mkdir(exist_ok=True)
+    job = context(folder / "job", importance=False)  # llama.cpp's own run has none either
+    made = export._make_types(job, source, folder, [quant_type(name) for name in types])
+    return {entry.type: entry.partial for entry in made}
+
+
 def exported_run() -> tuple[Path, dict[str, Path]]:
     """A finished run on the tiny model, and its proven GGUF files by type; made once in a session."""
     run = made_once("tiny-exported", _export_tiny) / "run"

@@ -31,7 +31,7 @@ from support.model_files import safetensors
 MB = 2**20
 ROW = b'{"prompt": "How are you?", "completion": "Fine."}\n'
 Build = Callable[[Path], Path]
-"""Makes it in a folder of its own, and returns what is to be read."""
+"""Makes it in a folder of its own, and returns what is to be read. What is large is made only then."""
 
 
 def zipped(names: dict[str, bytes], link: str = "") -> bytes:
@@ -94,11 +94,11 @@ DATA: dict[str, Build] = {
     "deep nesting": file("rows.json", b"[" * 200_000),
     "deep nesting in a row": file("rows.jsonl", b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n" + ROW),
     "numbers of a million digits": file("rows.jsonl", b'{"prompt": ' + b"9" * MB + b', "completion": "a"}\n' + ROW),
-    "a line of 64 MB": file("rows.jsonl", b'{"prompt": "' + b"a" * (64 * MB)),
-    "a key a million times": file("rows.jsonl", b'{"prompt": "a", ' * 300_000),
-    "a table of a million columns": file("rows.csv", b"," * MB + b"\n" + b"," * MB),
-    "a quote without end": file("rows.csv", b'prompt,completion\n"' + b"a,b\n" * (2 * MB)),
-    "zeros": file("rows.csv", bytes(8 * MB)),
+    "a line of 64 MB": file("rows.jsonl", lambda _: b'{"prompt": "' + b"a" * (64 * MB)),
+    "a key a hundred thousand times": file("rows.jsonl", lambda _: b'{"prompt": "a", ' * 100_000),
+    "a table of a million columns": file("rows.csv", lambda _: b"," * MB + b"\n" + b"," * MB),
+    "a quote without end": file("rows.csv", lambda _: b'prompt,completion\n"' + b"a,b\n" * (2 * MB)),
+    "zeros": file("rows.csv", lambda _: bytes(8 * MB)),
     "formulas": file("rows.csv", b"prompt,completion\n=cmd|' /C calc'!A0,@SUM(1)\n"),
     "half of a table": file("rows.parquet", b"PAR1" + bytes(1_000) + b"\xff\xff\xff\x7fPAR1"),
     "half of an Arrow file": file("rows.arrow", b"ARROW1\0\0" + b"\xff" * 1_000),
@@ -111,16 +111,16 @@ BUNDLES: dict[str, Build] = {
     "zip that leads out": file("rows.zip", zipped({"../../outside.jsonl": ROW, "rows.jsonl": ROW})),
     "zip with an absolute path": file("rows.zip", zipped({"/etc/hostname": ROW, "rows.jsonl": ROW})),
     "zip with a link": file("rows.zip", zipped({}, link="/etc/passwd")),
-    "zip bomb": file("rows.zip", zipped({"rows.jsonl": bytes(64 * MB)})),
-    "zip of zips": file("rows.zip", nested_zip(3)),
+    "zip bomb": file("rows.zip", lambda _: zipped({"rows.jsonl": bytes(64 * MB)})),
+    "zip of zips": file("rows.zip", lambda _: nested_zip(3)),
     "zip with a false size": file("rows.zip", zipped({"rows.jsonl": ROW * 99}).replace(
         len(ROW * 99).to_bytes(4, "little"), b"\xff\xff\xff\x7f")),
-    "zip of ten thousand files": file("rows.zip", zipped({f"{n}.jsonl": ROW for n in range(10_000)})),
-    "gzip bomb": file("rows.jsonl.gz", gzip.compress(bytes(64 * MB), 9)),
+    "zip of ten thousand files": file("rows.zip", lambda _: zipped({f"{n}.jsonl": ROW for n in range(10_000)})),
+    "gzip bomb": file("rows.jsonl.gz", lambda _: gzip.compress(bytes(64 * MB), 9)),
     "tar that leads out": file("rows.tar.gz", tarred("../../outside.jsonl", ROW)),
     "tar with a link": file("rows.tar.gz", tarred("rows.jsonl", link="/etc/passwd", kind=tarfile.SYMTYPE)),
     "tar with a device": file("rows.tar.gz", tarred("rows.jsonl", kind=tarfile.CHRTYPE)),
-    "workbook bomb": file("rows.xlsx", workbook(bytes(64 * MB))),
+    "workbook bomb": file("rows.xlsx", lambda _: workbook(bytes(64 * MB))),
     "workbook of entities": file("rows.xlsx", workbook(LAUGHS)),
     "workbook that reads files": file("rows.xlsx", workbook(OUTSIDE)),
     "workbook of a billion rows": file("rows.xlsx", workbook(
@@ -200,10 +200,10 @@ def _half(runs: Path) -> Path:
     return runs
 
 
-def settings(content: bytes) -> Build:
+def settings(content: bytes | Callable[[Path], bytes]) -> Build:
     def build(folder: Path) -> Path:
         (folder / "home").mkdir()
-        (folder / "home" / "settings.json").write_bytes(content)
+        (folder / "home" / "settings.json").write_bytes(content(folder) if callable(content) else content)
         return folder / "home"
 
     return build
@@ -212,7 +212,7 @@ def settings(content: bytes) -> Build:
 SETTINGS: dict[str, Build] = {
     "values of other kinds": settings(b'{"theme": 7, "last_tab": [], "datasets": ["x"], "mappings": [1], "told": {}}'),
     "numbers that aren't": settings(b'{"theme": NaN, "geometry": Infinity, "welcomed": -1e999}'),
-    "64 MB": settings(b'{"geometry": "' + b"a" * (64 * MB) + b'"}'),
+    "64 MB": settings(lambda _: b'{"geometry": "' + b"a" * (64 * MB) + b'"}'),
     "deep nesting": settings(b'{"a": ' + b"[" * 200_000),
     "a pickle": settings(pickle.dumps(print)),
     "zeros": settings(bytes(MB)),

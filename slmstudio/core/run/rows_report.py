@@ -36,7 +36,7 @@ from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.run.rows.row_tokens import RowEncoder
 
 POLL_SECONDS = 0.05
-PIECE = 5000
+PIECE = 1000
 """Items of a list in one message: reading a long one would hold the interpreter too."""
 Progress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]

@@ -205,6 +205,14 @@ def restyle(widget: QWidget) -> None:
     style.polish(widget)
 
 
+def set_state(widget: QWidget, name: str, on: bool) -> None:
+    """Set a property that the style sheet looks at, which is applied again only where it changes: a plan shows 60
+    fields at once, and styling each of them took a fifth of that time."""
+    if bool(widget.property(name)) != on:
+        widget.setProperty(name, on)
+        restyle(widget)
+
+
 def stylesheet(tokens: dict[str, str]) -> str:
     """The style sheet with the tokens' values in it."""
     from string import Template

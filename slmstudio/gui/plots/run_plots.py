@@ -96,7 +96,7 @@ class RunPlots(QScrollArea):
     """Loss above, the small plots below; they scroll where there is little room.
 
     Attributes:
-        small: the plots below, by their field of `RunHistory.series`.
+        small: the plots below, by their field of `RunHistory.series`; those of a card are made once it has readings.
 
     Plots are made and drawn one after the other, each in a turn of the event loop of its own, so that the window never
     stands still for all of them; and drawing takes no more than a quarter of the time.
@@ -117,7 +117,7 @@ class RunPlots(QScrollArea):
         self.loss.changed.connect(self.refresh)
         self.setAccessibleName(tr("Plots of the run"))
         self.small: dict[str, Plot] = {}
-        self._to_make = self._recipes()
+        self._options = self._recipes()
         self._to_draw: list[str] = []
         self._spent = 0.0
         self._turn = QTimer(self, timeout=self._next)
@@ -148,8 +148,8 @@ class RunPlots(QScrollArea):
 
     def _next(self) -> None:
         """Make or draw one plot."""
-        if self._to_make:
-            self._make_one()
+        if missing := self._missing():
+            self._make_one(missing[0])
         elif self._to_draw:
             began = time.perf_counter()
             self._draw(self._to_draw.pop(0))
@@ -161,9 +161,11 @@ class RunPlots(QScrollArea):
             if self._stale:
                 self._throttle.request()
 
-    def _make_one(self) -> None:
-        name = next(iter(self._to_make))
-        options = {"floor": 0.0, "x_unit": tr("steps"), "x_form": self._at_step, **self._to_make.pop(name)}
+    def _missing(self) -> list[str]:
+        return [name for name in self._names() if name not in self.small]
+
+    def _make_one(self, name: str) -> None:
+        options = {"floor": 0.0, "x_unit": tr("steps"), "x_form": self._at_step, **self._options[name]}
         if name not in OVER_STEPS:
             options["x_form"] = self._after
         plot = self.small[name] = Plot(**options, parent=self._page)
@@ -201,7 +203,7 @@ class RunPlots(QScrollArea):
 
     def is_drawn(self) -> bool:
         """Whether all plots are made, and show what the history has."""
-        return not (self._to_make or self._stale or self._turn.isActive())
+        return not (self._stale or self._turn.isActive() or self._missing())
 
     def refresh(self) -> None:
         """The history has more to show. Cheap: drawing is throttled, and waits until the plots are visible."""
@@ -312,13 +314,18 @@ class RunPlots(QScrollArea):
         found = (limits.get(of_card(name, place)) for place in range(len(self._history.machine.cards)))
         return min((limit for limit in found if limit is not None), default=None)
 
-    def _arrange(self) -> None:
-        """Put the plots that have something to say into two columns, or three where there is room."""
+    def _names(self) -> list[str]:
+        """The plots that have something to say, in their order."""
         series = self._history.series
         gpu = any(series[key] for name in OF_THE_GPU for key in self._keys(name))
-        names = [name for name in self.small if (gpu or name not in OF_THE_GPU) and name != "cpu_temperature_c"]
-        if series["cpu_temperature_c"] and "cpu_temperature_c" in self.small:
+        names = [name for name in self._options if (gpu or name not in OF_THE_GPU) and name != "cpu_temperature_c"]
+        if series["cpu_temperature_c"]:
             names.insert(len(names) if gpu else 1, "cpu_temperature_c")  # without a card, in place of the card's
+        return names
+
+    def _arrange(self) -> None:
+        """Put the plots into two columns, or three where there is room."""
+        names = [name for name in self._names() if name in self.small]
         columns = 3 if self.viewport().width() >= WIDE else 2
         if (columns, names) == self._arranged:
             return

@@ -190,8 +190,7 @@ class FieldRow(QWidget):
         show_text(self.problem, text)
         if text:
             self.reason.hide()
-        self.editor.setProperty("invalid", bool(text))
-        theme.restyle(self.editor)
+        theme.set_state(self.editor, "invalid", bool(text))
 
     def set_editable(self, on: bool) -> None:
         if isinstance(self.editor, QLineEdit | QPlainTextEdit):
@@ -200,6 +199,5 @@ class FieldRow(QWidget):
             self.editor.set_editable(on)
         elif not isinstance(self.editor, ElidedLabel):
             self.editor.setEnabled(on)
-        self.editor.setProperty("locked", not on)
-        theme.restyle(self.editor)
+        theme.set_state(self.editor, "locked", not on)
         self._reset.setEnabled(on)

@@ -20,7 +20,7 @@ from slmstudio.core.model.chat_template import ChatTemplate
 
 MEGABYTES = 400
 """What one of them may take of the process that renders it."""
-FAST = ("batch", "indented JSON", "texts that are kept", "bytes", "a long source", "squares")
+FAST = ("batch", "texts that are kept", "bytes", "squares")
 """Of each kind one: the others take minutes in all."""
 
 

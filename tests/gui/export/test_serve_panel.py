@@ -114,7 +114,23 @@ def test_without_an_export_there_is_nothing_to_use(qtbot, tab, exported) -> None
     assert not button.isEnabled() and tab.details.serve.isHidden()
 
 
-def test_the_server_is_started_used_and_stopped(qtbot, tab, panel, session) -> None:
+def hides_its_key(qtbot, panel, studio_home) -> None:
+    """Until it is wanted."""
+    page, key = panel.server_page, panel.server.serving.key
+    assert page.key.field.echoMode() == QLineEdit.EchoMode.Password
+    assert HIDDEN_KEY in page.snippet.field.toPlainText() and key not in page.snippet.field.toPlainText()
+    qtbot.mouseClick(page.snippet.copy, Qt.MouseButton.LeftButton)
+    assert key in QGuiApplication.clipboard().text() and "/chat/completions" in QGuiApplication.clipboard().text()
+    press(qtbot, panel, "copy_key")
+    assert QGuiApplication.clipboard().text() == key == (studio_home / "server.key").read_text().strip()
+    press(qtbot, panel, "reveal_key")
+    assert page.key.field.displayText() == key and key in page.snippet.field.toPlainText()
+    page.language.set_current(PYTHON)
+    assert "from openai import OpenAI" in page.snippet.field.toPlainText()
+    compile(page.snippet.field.toPlainText(), "snippet", "exec")
+
+
+def test_the_server_is_started_used_and_stopped(qtbot, tab, panel, session, studio_home) -> None:
     status = StatusBar(session)
     qtbot.addWidget(status)
     page = panel.server_page
@@ -131,29 +147,14 @@ def test_the_server_is_started_used_and_stopped(qtbot, tab, panel, session) -> N
         ask(serving, "wrong")
     qtbot.waitUntil(page.last_error.isVisible)
     assert "key is wrong" in page.last_error.text()
+    hides_its_key(qtbot, panel, studio_home)
     process = server_process()
     press(qtbot, panel, "server_stop")
     qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy())
     assert page.start_button.isEnabled() and status.server.isHidden() and not process.is_running()
 
 
-def test_the_key_is_hidden_until_it_is_wanted(qtbot, panel, studio_home) -> None:
-    start(qtbot, panel)
-    page, key = panel.server_page, panel.server.serving.key
-    assert page.key.field.echoMode() == QLineEdit.EchoMode.Password
-    assert HIDDEN_KEY in page.snippet.field.toPlainText() and key not in page.snippet.field.toPlainText()
-    qtbot.mouseClick(page.snippet.copy, Qt.MouseButton.LeftButton)
-    assert key in QGuiApplication.clipboard().text() and "/chat/completions" in QGuiApplication.clipboard().text()
-    press(qtbot, panel, "copy_key")
-    assert QGuiApplication.clipboard().text() == key == (studio_home / "server.key").read_text().strip()
-    press(qtbot, panel, "reveal_key")
-    assert page.key.field.displayText() == key and key in page.snippet.field.toPlainText()
-    page.language.set_current(PYTHON)
-    assert "from openai import OpenAI" in page.snippet.field.toPlainText()
-    compile(page.snippet.field.toPlainText(), "snippet", "exec")
-
-
-def test_a_server_that_is_killed_is_said_and_started_again(qtbot, panel, session) -> None:
+def test_a_server_that_is_killed_is_said_and_started_again_and_ends_with_the_window(qtbot, panel, session) -> None:
     start(qtbot, panel)
     server_process().kill()
     qtbot.waitUntil(lambda: panel.server.state == FAILED and not panel.server.is_busy())
@@ -163,6 +164,9 @@ def test_a_server_that_is_killed_is_said_and_started_again(qtbot, panel, session
     press(qtbot, panel, "server_start")
     qtbot.waitUntil(lambda: panel.server.state == SERVING)
     assert not page.banner.isVisible() and ask(panel.server.serving)["usage"]["completion_tokens"] == 2
+    process = server_process()
+    end_threads()  # as the program does when its last window was closed
+    assert psutil.wait_procs([process], timeout=60)[1] == []
 
 
 def test_a_port_in_use_is_said_and_a_free_one_offered(qtbot, panel) -> None:
@@ -309,11 +313,3 @@ def test_put_into_lm_studio(qtbot, my_home, panel) -> None:
 def test_everything_is_explained(qtbot, panel, unexplained) -> None:
     assert unexplained(panel) == []
     assert all(label.textFormat() == Qt.TextFormat.PlainText for label in panel.findChildren(QLabel))
-
-
-def test_the_server_ends_with_the_window(qtbot, panel) -> None:
-    """What the program does when its last window was closed."""
-    start(qtbot, panel)
-    process = server_process()
-    end_threads()
-    assert psutil.wait_procs([process], timeout=60)[1] == []

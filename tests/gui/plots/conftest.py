@@ -13,5 +13,5 @@ from slmstudio.gui.plots.run_plots import RunPlots
 def plots(qtbot, qapp):
     theme.apply(qapp, "light")
     widget = show_widget(qtbot, RunPlots(), 700, 600)
-    qtbot.waitUntil(lambda: len(widget.small) == 9 and widget.is_drawn())
+    qtbot.waitUntil(lambda: widget.is_drawn())
     return widget

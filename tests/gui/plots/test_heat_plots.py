@@ -95,7 +95,7 @@ def test_the_heat_of_a_cards_memory_lies_beside_its_own(qtbot, plots):
 def test_without_a_card_the_processor_is_shown_in_its_place(qtbot, plots):
     draw(qtbot, plots, history(cpu=CpuReading(temperature_c=66.0, limit_c=100.0)))
     shown = plots.small["cpu_temperature_c"]
-    assert shown.isVisible() and not plots.small["temperature_c"].isVisible()
+    assert shown.isVisible() and "temperature_c" not in plots.small
     assert shown.y() == plots.small["tokens_per_second"].y() and shown.x() > plots.small["tokens_per_second"].x()
     assert shown.value.text() == "66 °C" and levels(plots, "cpu_temperature_c") == [(95, "pause at 95 °C")]
     draw(qtbot, plots, history())
@@ -105,8 +105,8 @@ def test_without_a_card_the_processor_is_shown_in_its_place(qtbot, plots):
 def test_rests_lie_in_the_shade_over_time_and_over_steps(qtbot, plots):
     resume = {"type": "guard_resume", "global_step": 20, "why": "heat", "seconds": 10.0}
     held = {"type": "guard_rest", "global_step": 35, "why": "hold", "message": "Holding."}
-    plot = plots.small["temperature_c"]
     draw(qtbot, plots, history(CARD, events={20: REST, 30: resume, 35: held}))
+    plot = plots.small["temperature_c"]
     over_time, over_steps = plot.shades.shown, plots.small["tokens_per_second"].shades.shown
     assert [(shade.start, shade.end, shade.text) for shade in over_time] == [(20, 30, "Rested 10 s: heat")]
     assert [(shade.start, shade.end) for shade in over_steps] == [(20, 20)] and not plots.loss.shades.shown
@@ -117,7 +117,7 @@ def test_rests_lie_in_the_shade_over_time_and_over_steps(qtbot, plots):
 
 
 def test_a_dense_curve_of_tall_zigzags_is_painted_in_pieces_and_another_as_one_line(qtbot, plots):
-    plot = plots.small["temperature_c"]
+    plot = plots.small["process_memory"]
     plot.add_curve("x", "train")
     x = np.arange(3000.0)
     for y, mode in ((x % 2, "on"), (x, "auto"), (np.full(3000, np.nan), "auto"), (np.ones(3000), "auto")):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QFontMetricsF
+from support.tiers import first_fast
 
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -81,7 +82,7 @@ def test_without_a_gpu_a_sentence_stands_there(qtbot, plots):
     assert plots.loss.empty.isVisible(), "no step yet"
     draw(qtbot, plots, history(50, gpu=False))
     plots.set_note("No NVIDIA GPU in this machine.")
-    assert plots.note.isVisible() and not plots.small["temperature_c"].isVisible() and not plots.loss.empty.isVisible()
+    assert plots.note.isVisible() and "temperature_c" not in plots.small and not plots.loss.empty.isVisible()
     assert plots.small["process_memory"].isVisible()
 
 
@@ -113,7 +114,7 @@ def test_a_gap_where_the_loss_was_no_number(qtbot, plots):
     plots.grab()
 
 
-@pytest.mark.parametrize("steps", [1, 2, 1201, 2999, 3333])
+@pytest.mark.parametrize("steps", first_fast([1201, 1, 2, 2999, 3333], 2))
 def test_painting_comes_to_an_end_at_any_length_and_width(qtbot, qapp, plots, steps):
     draw(qtbot, plots, history(steps))
     for width in range(560, 760, 13):

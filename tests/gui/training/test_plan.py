@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtCore import Qt, QTime
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
 from support import base_models, training_window
+from support.tiers import first_fast
 from support.training_window import button, choose, unfold, wait_for_plan
 from support.window import press, show_widget
 
@@ -38,10 +39,10 @@ def shown(panel: PlanPanel) -> set[str]:
     return {name for name, row in panel.rows.items() if not row.isHidden()}
 
 
-@pytest.mark.parametrize(("key", "fields"), [
-    ("lora", {"method": "lora"}), ("qlora", {"method": "qlora"}), ("dora", {"method": "lora", "use_dora": True}),
-    ("rslora", {"method": "lora", "use_rslora": True}), ("full", {"method": "full"}),
-    ("scratch", {"method": "scratch"})])
+@pytest.mark.parametrize(("key", "fields"), first_fast([
+    ("rslora", {"method": "lora", "use_rslora": True}), ("full", {"method": "full"}), ("lora", {"method": "lora"}),
+    ("qlora", {"method": "qlora"}), ("dora", {"method": "lora", "use_dora": True}),
+    ("scratch", {"method": "scratch"})], 3))
 def test_one_choice_of_a_method_stands_for_its_fields(panel, key, fields):
     panel.planning.decide("method", "dora")  # what was chosen before leaves nothing behind
     panel.planning.decide("method", key)

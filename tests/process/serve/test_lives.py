@@ -13,11 +13,12 @@ import psutil
 import pytest
 from support import model_files
 from support.served_model import KEY, Server, serving
+from support.tiers import first_fast
 
 from slmstudio.core.serving import PortInUse
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", first_fast([True, False]))
 def test_a_client_that_goes_away_ends_its_answer(gguf, tmp_path, stream) -> None:
     with serving(gguf, tmp_path / "home", context_length=4096) as server:
         body = json.dumps({"model": server.model, "messages": [{"role": "user", "content": "Write a very long story."}],
@@ -119,7 +120,8 @@ def test_stop_ends_answers_and_the_port_is_free_again(gguf, tmp_path) -> None:
         assert next(server.messages)["error"]["what"] == "This server has ended."
 
 
-@pytest.mark.parametrize("make", ["port in use", "network", "no key", "missing", "no gguf", "vocabulary only"])
+@pytest.mark.parametrize("make", first_fast([
+    "port in use", "no gguf", "network", "no key", "missing", "vocabulary only"], 2))
 def test_what_cannot_be_served_is_said_and_the_worker_lives(gguf, tmp_path, monkeypatch, make) -> None:
     monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
     bad = tmp_path / "model.gguf"

@@ -13,6 +13,7 @@ import openai
 import psutil
 import pytest
 from support.served_model import QUESTION
+from support.tiers import first_fast
 
 from slmstudio.core.jobs import processes
 
@@ -51,7 +52,7 @@ def test_one_json_line_once_it_is_ready(start, studio_home) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", first_fast([signal.SIGKILL, signal.SIGTERM]))
 def test_the_server_ends_with_its_terminal(start, how) -> None:
     process, said = start("--json")
     worker = psutil.Process(said["worker_pid"])

@@ -46,11 +46,7 @@ def test_an_answer_that_repeats_itself_is_stopped_and_counted(looping: Path, bat
 
 @pytest.mark.full
 def test_of_a_gguf_file_too(looping: Path, tmp_path: Path):
-    from slmstudio.worker.export import export
-
-    job = gguf_models.context(tmp_path / "job", kind="export", run=str(looping), types=["F32"], out=str(tmp_path))
-    [made] = export.run(job)["files"]
-    model = LlamaModel(Path(made["path"]), 2**28)
+    model = LlamaModel(gguf_models.convert(looping, tmp_path, "F32")["F32"], 2**28)
     try:
         check(model)
     finally:

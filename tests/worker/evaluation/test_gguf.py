@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from support import gguf_models, mmlu_folder
@@ -22,13 +20,8 @@ MOST = 24
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """The tiny model's folder, and its GGUF in F32."""
-    from slmstudio.worker.export import export
-
-    folder = tmp_path_factory.mktemp("export")
-    base = gguf_models.tiny()
-    job = gguf_models.context(folder / "job", kind="export", run=str(base), types=["F32"], out=str(folder))
-    [made] = export.run(job)["files"]
-    return base, Path(made["path"])
+    folder, base = tmp_path_factory.mktemp("export"), gguf_models.tiny()
+    return base, gguf_models.convert(base, folder, "F32")["F32"].rename(folder / "tiny-F32.gguf")
 
 
 def test_rows_are_independent_and_equal_to_the_model_folder(exported):

@@ -169,16 +169,13 @@ def test_a_judge_is_asked_not_to_think_and_reads_no_thoughts(tiny_model, tmp_pat
 @pytest.mark.full
 @pytest.mark.timeout(300)
 def test_a_gguf_file_is_asked_as_its_folder_is(tmp_path):
-    from slmstudio.worker.export import export
-
     base = Path(shutil.copytree(gguf_models.tiny(), tmp_path / "base"))
     (base / "chat_template.jinja").write_text(thinking_models.QWEN3, encoding="utf-8")
-    [made] = export.run(gguf_models.context(tmp_path / "export", kind="export", run=str(base), types=["F32"],
-                                            out=str(tmp_path)))["files"]
+    made = gguf_models.convert(base, tmp_path, "F32")["F32"].rename(tmp_path / "made.gguf")
     models = Models(gguf_models.context(tmp_path / "job", precision="fp32"))
     for thinks, end in ((False, "<think>\n\n</think>\n\n"), (True, "<|im_start|>assistant\n")):
         of_folder = prepare(item(), models.open({"model": str(base)}, thinks), 8)
-        file = models.open({"gguf": made["path"]}, thinks)
+        file = models.open({"gguf": str(made)}, thinks)
         of_file = prepare(item(), file, 8)
         assert of_file.asks[0].prompt == of_folder.asks[0].prompt
         assert file.template.render(CHAT, add_generation_prompt=True).endswith(end)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import gguf_models as models
-from support.gguf_models import quant_type
+from support.gguf_models import convert, quant_type
 from support.tiers import first_fast
 
 from slmstudio.core import paths
@@ -18,18 +18,6 @@ from slmstudio.core.export.types import QUANT_TYPES
 
 pytestmark = pytest.mark.timeout(900)
 QUANTIZED = [kind.name for kind in QUANT_TYPES if kind.name != "F32"]
-
-
-def convert(run, folder, *types: str) -> dict[str, object]:
-    """Only the files, without the proof."""
-    from slmstudio.worker.export import export
-    from slmstudio.worker.model.export_source import Source
-
-    source = Source.of(run)
-    folder.mkdir(exist_ok=True)
-    job = models.context(folder / "job", importance=False)  # llama.cpp's own run has none either
-    made = export._make_types(job, source, folder, [quant_type(name) for name in types])
-    return {entry.type: entry.partial for entry in made}
 
 
 def tensors(path) -> dict[str, tuple[str, bytes]]:
@@ -147,7 +135,7 @@ def test_a_lora_on_the_base_answers_as_the_merged_model(tmp_path) -> None:
     np.testing.assert_allclose(with_lora, tuned, atol=2e-3 * np.abs(tuned).max())
 
 
-@pytest.mark.parametrize("settings", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}], ids=str)
+@pytest.mark.parametrize("settings", first_fast([{"use_dora": True}, {"modules_to_save": ["lm_head"]}]), ids=str)
 def test_what_a_lora_file_cannot_say_is_refused(tmp_path, settings) -> None:
     from slmstudio.worker.export import export
 

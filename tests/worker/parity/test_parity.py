@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support import gguf_models as models
 from support.gguf_models import quant_type
-from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
 
@@ -158,7 +157,8 @@ def test_two_embeddings_that_have_changed_places(made, failed, tmp_path, kind, r
     assert set(found) >= {"embeddings"} and "embeddings of 2 of 49,152 tokens" in found["embeddings"]
 
 
-@pytest.mark.parametrize("kind", first_fast(TYPES))
+@pytest.mark.full
+@pytest.mark.parametrize("kind", TYPES)
 def test_an_adapter_of_another_run(made, failed, run, tmp_path, kind) -> None:
     from slmstudio.worker.model.export_source import Source
     from slmstudio.worker.parity.reference import measure

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support import gguf_models as models
-from support import more_layouts
+from support import more_layouts, tiers
 from support.family_models import FAMILIES
 from support.tiers import first_fast
 
@@ -63,14 +63,16 @@ def test_the_file_is_what_its_script_writes() -> None:
 @pytest.mark.parametrize("family", first_fast(["llama3", *(family for family in FAMILIES if family != "llama3")]))
 def test_every_family_passes_in_every_type(families, tmp_path, family) -> None:
     run = models.run_folder(families / family, tmp_path)
-    proofs = export(run, tmp_path / "out", *TYPES)
-    assert list(proofs) == list(TYPES)
+    types = TYPES if tiers.full else TYPES[::2]
+    proofs = export(run, tmp_path / "out", *types)
+    assert list(proofs) == list(types)
     for proof in proofs.values():
         assert proof["passed"], proof["failures"]
         assert proof["token_ids_equal"] and proof["prompts"] > 1000 and proof["texts"] > 2000
         assert proof["adapter_strength"] == pytest.approx(1, abs=0.1)
     assert proofs["F16"]["nmse"] < 1e-4 and proofs["F16"]["top1"] >= 0.99
-    assert proofs["F16"]["nmse"] < proofs["Q8_0"]["nmse"] < proofs["Q4_K_M"]["nmse"]
+    errors = [proofs[name]["nmse"] for name in types]
+    assert errors == sorted(set(errors))
 
 
 def extended(folder: Path, *tokens: object, special: tuple[str, ...] = ()) -> Path:
@@ -145,7 +147,8 @@ def cutters():
             "qwen2": Sequence([Split(Regex(qwen), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])}
 
 
-@pytest.mark.parametrize("name", first_fast(["gpt-2", "smollm", "qwen2"]))
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["gpt-2", "smollm", "qwen2"])
 def test_a_tokenizer_trained_from_scratch(tmp_path, name) -> None:
     base = trained(tmp_path / "base", cutters()[name])
     assert name_of(json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["pre_tokenizer"]) == name

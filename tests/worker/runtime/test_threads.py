@@ -26,7 +26,7 @@ def run(program: str, spins: str) -> None:
 
 def test_idle_threads_are_there_while_other_programs_compute() -> None:
     run("""
-import contextlib, os, time
+import contextlib, os, threading, time
 import psutil, torch
 from slmstudio.worker.runtime import threads
 
@@ -56,25 +56,11 @@ with contextlib.closing(Simulated()):
         time.sleep(0.1)
         count_is(expected)
 count_is(before)
-""", spins="10000")
-
-
-def test_nobody_watches_where_threads_never_spin_or_there_is_one() -> None:
-    run("""
-import threading, torch
-from slmstudio.worker.runtime import threads
-torch.set_num_threads(2)
-giving_way = threads.GivingWay()
-assert threading.active_count() == 1
-giving_way.close()
-""", spins="0")
-    run("""
-import threading, torch
-from slmstudio.worker.runtime import threads
-torch.set_num_threads(1)
-giving_way = threads.GivingWay()
-assert threading.active_count() == 1
-giving_way.close()
+for spins, count in (("0", 2), ("10000", 1)):  # nobody watches where threads never spin, or there is one
+    os.environ["GOMP_SPINCOUNT"] = spins
+    torch.set_num_threads(count)
+    with contextlib.closing(threads.GivingWay()):
+        assert threading.active_count() == 1, (spins, count)
 """, spins="10000")
 
 

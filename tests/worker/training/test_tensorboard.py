@@ -78,6 +78,7 @@ def test_a_disk_that_fails_is_told_to_the_caller(tmp_path):
         TensorBoardLog(tmp_path / "file").add(1, {"train_loss": 1.0})
 
 
+@pytest.mark.full
 def test_the_package_is_loaded_only_when_a_number_comes():
     code = ("import sys; from slmstudio.worker.training.saving import TensorBoardLog; from pathlib import Path; "
             "TensorBoardLog(Path('x')).close(); sys.exit('tensorboardX' in sys.modules)")

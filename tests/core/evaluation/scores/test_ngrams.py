@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
 from support.tiers import examples
 
 from slmstudio.core.evaluation.scores import ngrams
@@ -124,6 +123,8 @@ def test_the_fast_subsequence_is_the_textbook_one(first: list[str], second: list
 @given(st.lists(st.sampled_from(["the", "Cat", "sat", "on", "mat.", "42", "now,"]), min_size=1, max_size=15),
        st.lists(st.sampled_from(["the", "cat", "sat", "under", "mat", "42"]), min_size=1, max_size=15))
 def test_english_equals_rouge_score(answer: list[str], reference: list[str]) -> None:
+    from rouge_score.rouge_scorer import RougeScorer  # two seconds, which each process of tests would take
+
     wanted = RougeScorer(["rougeL"]).score(" ".join(reference), " ".join(answer))["rougeL"].fmeasure
     assert rouge_l(" ".join(answer), [" ".join(reference)]) == pytest.approx(wanted)
 

@@ -11,6 +11,7 @@ from support import crafted_models, family_models
 from support.model_files import llama_tensors, safetensors
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.model.vetting import tokenizer
 from slmstudio.core.model.vetting.vet import accept, read_vetted, vet
 
 
@@ -74,7 +75,9 @@ def test_lost_merges(families: Path, tmp_path: Path, family: str) -> None:
     assert "tokenizer.json is incomplete: its " in vet(folder).problems[0].message
 
 
-def test_a_template_without_end_is_what_is_to_be_replaced(tmp_path: Path) -> None:
+def test_a_template_without_end_is_what_is_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "SECONDS", 1)
     folder = crafted_models.honest(tmp_path / "m", template=(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"))
-    assert failed(folder) == ["template"] and "tokenizer.json" not in vet(folder).problems[0].message
+    [check] = [check for check in vet(folder).checks if not check.passed]
+    assert check.name == "template" and "tokenizer.json" not in check.sentence

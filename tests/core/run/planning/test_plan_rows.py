@@ -41,6 +41,13 @@ def longest_row(tmp_path, tiny_model) -> int:
     return plan_inputs.measure_rows(dataset, facts.read_model(tiny_model)).lengths[-1]
 
 
+@pytest.fixture
+def few_measured(monkeypatch) -> None:
+    """Of fifty rows already, only some are measured, as of many thousand."""
+    for name, value in (("MOST_MEASURED", 50), ("SAMPLED", 10), ("LARGEST", 5)):
+        monkeypatch.setattr(row_counts, name, value)
+
+
 UNSEEN = "so overfitting can't be seen: add other rows, or choose a test file."
 ROUGH = "so eval loss is a rough sign of overfitting at best; more rows or a test file would show it better."
 OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) for row in SHORT]
@@ -65,7 +72,7 @@ def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_mode
             held == 0), name
 
 
-def test_of_many_rows_two_thousand_are_held_back_and_a_person_can_overrule_it(tmp_path, tiny_model):
+def test_of_many_rows_two_thousand_are_held_back_and_a_person_can_overrule_it(few_measured, tmp_path, tiny_model):
     rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(25_000)]
     config = planned(tmp_path, tiny_model, rows)
     assert config.eval_fraction == 0.08
@@ -77,7 +84,7 @@ def test_of_many_rows_two_thousand_are_held_back_and_a_person_can_overrule_it(tm
 
 @pytest.mark.parametrize(("chosen", "evaluations"), first_fast([
     ({}, 4), ({"eval_fraction": 0.25}, 2), ({"max_steps": 10}, 1), ({"max_steps": 10, "eval_fraction": 0.05}, 4)], 2))
-def test_evaluations_read_no_more_rows_than_are_learned(tmp_path, tiny_model, chosen, evaluations):
+def test_evaluations_read_no_more_rows_than_are_learned(few_measured, tmp_path, tiny_model, chosen, evaluations):
     """As far as one at the end and one before leave a choice, and but for a few rows, which take no time."""
     rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(2_000)]
     config = planned(tmp_path, tiny_model, rows, **chosen)
@@ -86,7 +93,7 @@ def test_evaluations_read_no_more_rows_than_are_learned(tmp_path, tiny_model, ch
 
 
 @pytest.mark.parametrize(("rows", "evaluations"), first_fast([(50, 4), (600, 2), (1_500, 1)]))
-def test_the_rows_of_a_test_file_count_too(tmp_path, tiny_model, rows, evaluations):
+def test_the_rows_of_a_test_file_count_too(few_measured, tmp_path, tiny_model, rows, evaluations):
     learned, test = ([{"instruction": f"What is {i}?", "output": "A number."} for i in range(n)] for n in (2_000, rows))
     file = tmp_path / "test.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in test))
@@ -235,10 +242,8 @@ def test_a_length_at_which_every_row_is_left_out_is_refused(tmp_path, tiny_model
 
 
 @pytest.mark.parametrize(("overlong", "learned"), [(3, 117), (60, 60)])
-def test_rows_left_out_of_a_large_dataset_are_estimated(monkeypatch, tmp_path, tiny_model, overlong, learned):
+def test_rows_left_out_of_a_large_dataset_are_estimated(few_measured, tmp_path, tiny_model, overlong, learned):
     """Three are all among those with the most text; of sixty most aren't measured."""
-    for name, value in (("MOST_MEASURED", 50), ("SAMPLED", 10), ("LARGEST", 5)):
-        monkeypatch.setattr(row_counts, name, value)
     long = random.Random(1).sample(range(120), overlong)
     rows = [{"instruction": f"What is {i}?" + " Why?" * (90 if i in long else 0), "output": "A number."}
             for i in range(120)]
@@ -248,9 +253,7 @@ def test_rows_left_out_of_a_large_dataset_are_estimated(monkeypatch, tmp_path, t
     assert counts.learned == pytest.approx(learned, abs=20 if overlong > 5 else 0)
 
 
-def test_of_a_large_dataset_the_longest_rows_are_measured(monkeypatch, tmp_path, tiny_model):
-    for name, value in (("MOST_MEASURED", 50), ("SAMPLED", 10), ("LARGEST", 5)):
-        monkeypatch.setattr(row_counts, name, value)
+def test_of_a_large_dataset_the_longest_rows_are_measured(few_measured, tmp_path, tiny_model):
     rows = [{"instruction": f"What is {i}?" + " Why?" * (60 if i == 77 else 0), "output": "A number."}
             for i in range(120)]
     config = planned(tmp_path, tiny_model, rows)
