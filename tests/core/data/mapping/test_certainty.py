@@ -66,6 +66,14 @@ ASKED = {
     "what is expected": ({"input": ASK, "expected_risk": ("low", "high")}, ["instruction=input,output=expected_risk"]),
     "what is expected of a ticket": ({"subject": TITLE, "body": BODY, "expected_action": REPLY}, [
         "instruction=subject,input=body,output=expected_action"]),
+    "a complaint, where it was sent, and how urgent it is": (
+        {"complaint_id": NUMBER, "complaint_text": BODY, "department": PLACE, "priority": ("Low", "High")}, [
+            "instruction=complaint_text,output=department", "instruction=complaint_text,output=priority",
+            "text=complaint_text"]),
+    "verses in two columns and what they mean": (
+        {"Line 1": TITLE, "Line 2": "which shines on {}", "English Translation": BODY}, [
+            "instruction=Line 1,output=English Translation"]),
+    "questions without answers": ({"text": ASK}, ["text=text"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
         "instruction=description,output=hs_code", "text=description"]),
