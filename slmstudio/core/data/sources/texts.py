@@ -152,8 +152,9 @@ HEADINGS = 3
 SHORT, STRUCTURED, NOT_PROSE = 4, 0.3, 0.5
 """Lines of a text that tell nothing, unless they are long; share of lines with labels, marks or choices from
 which a text is hardly prose; how sure it is to be learned so."""
-BY_HEADINGS = 0.4
-"""How sure it is that headings are questions which don't ask."""
+BY_HEADINGS, MOSTLY_SAID = 0.4, 0.5
+"""How sure it is that headings are questions which don't ask; share of lines with labels from which a text with
+headings is rather a conversation."""
 PROSE, LONG_ENOUGH, MOST_SIGNS, MOST_DIGITS = 0.5, 32, 0.04, 0.2
 """Share of a text that is prose at least; characters of a line of prose without a full stop; and shares of its signs
 and digits."""
@@ -198,9 +199,12 @@ def candidates(lines: Sequence[Line], found: Labels, default: str) -> tuple[Cand
     evidence: tuple[Evidence, ...] = (_recurring(found) if way == "records" else Evidence("questions"),)
     prose = _prose(lines, found, default)
     headings = sum(line.level > 0 for line in lines)
+    if headings >= HEADINGS and found.share < MOSTLY_SAID:  # subjects, with remarks below them
+        conversations = [replace(each, certainty=min(each.certainty, BY_HEADINGS - 0.1))
+                         if each.certainty <= UNKNOWN else each for each in conversations]
     if best := max([certainty, *(each.certainty for each in conversations)]):
-        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, best - 0.1))
-    elif headings >= HEADINGS or (found.are_fields and not prose.is_sure):
+        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, max(best - 0.1, BY_HEADINGS)))
+    if best < BY_HEADINGS and (headings >= HEADINGS or (found.are_fields and not prose.is_sure)):
         certainty, evidence = BY_HEADINGS, (Evidence("headings", {"n": headings}),) if headings else prose.evidence
     asked = [Candidate("question_answer", {}, ReadOptions(text_by=QUESTION), certainty, evidence)] * (certainty > 0)
     return ranked([*asked, *conversations, prose])
