@@ -200,7 +200,7 @@ MESSAGES = "".join(f'#: page.py:{n}\nmsgid "Day {n}"\nmsgstr "दिन {n}"\n\n
 WRAPPED = ("The old mill stands where the river\nbends to the north, and a road\ncrosses it on a bridge of stone.\n\n"
            "Nobody has worked there\nsince the flood, though in spring\nthe wheel still turns.\n")
 
-TIMED = "".join(f"Speaker {'BA'[n % 2]} [{n}.00 - {n}.90]:\n    Well {n} was dug by hand, and all of us drink from it.\n\n"
+TIMED = "".join(f"Speaker {'BA'[n % 2]} [{n}.00 - {n}.90]:\n    Well {n} was dug by hand, and we drink from it.\n\n"
                 for n in range(1, 9))
 JOINED = "General questions\n" + "".join(
     f"What is kept in tank {n}?\nA. Oil\nB. Rain water\nC. Milk\nAnswer: B\n" for n in range(4))

@@ -26,6 +26,7 @@ SURE = {
     "text, and where it is from": ({"text": BODY, "url": "https://a.in/{}", "author": "Asha Joshi {}"}, "text=text"),
     "a thing, what it is, and its picture": ({"name": TITLE, "description": BODY, "image_url": "https://a.in/{}.png"},
                                              "instruction=name,output=description"),
+    "long texts that ask here and there": ({"text": f"Is it clean? {BODY} It is."}, "text=text"),
     "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
     "questions among their tags and codes": (
         {"question id": "Q-{}-1", "question_tag": ("fees, dates, rules of the office", "timings of the ward office"),
