@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
-from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
+from slmstudio.core.data.mapping.speakers import content_of, merged, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.texts import turns
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 
@@ -27,7 +26,8 @@ _NAMED = 6
 
 
 class Message(NamedTuple):
-    """One message of a chat: who said it, on which day, where it begins in the file, and the role if it has one."""
+    """One message of a chat: who said it, in which conversation, which may be that of a day, where it begins in the
+    file, and the role if it has one."""
 
     who: str
     text: str
@@ -45,6 +45,11 @@ def day_of(when: Any) -> str:
     return str(int(seconds // (86_400_000 if seconds > 1e11 else 86_400))) if seconds < 1e15 else ""
 
 
+def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Roles and texts as messages, those of one role in a row as one."""
+    return merged({"role": role, "content": text} for role, text in said)
+
+
 def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages without what was asked last and never answered; a question alone stays."""
     return messages[:len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")]
@@ -57,28 +62,58 @@ def conversations(said: Iterable[Message], options: ReadOptions, part: Part, nam
     Args:
         name: what the chat is called in a sentence.
     """
-    days: dict[str, list[Message]] = {}
-    for each in said:
-        days.setdefault(each.day, []).append(each)
-    spoken = [each for found in days.values() for each in found]
+    spoken = list(said)
+    days = [list(found) for _, found in groupby(spoken, lambda each: each.day)]
     speakers = list(dict.fromkeys(each.who for each in spoken))
     roles = {each.who: each.role for each in spoken if each.role} or named_roles(speakers, options)
     if not roles:
         if named := AND.join(filter(None, (options.user, options.assistant))):
             part.notes.append(tr("Nobody in {chat} is called {names}.", chat=name, names=named))
-        roles = _guessed(list(days.values()), speakers, part)
+        roles = _guessed(days, speakers, part)
     if len({*roles.values()}) < 2:
         yield not_two(name, speakers, spoken[0].line if spoken else 1)
         return
-    has_roles = any(each.role for each in spoken)
-    if not has_roles:
-        _note(part, name, roles, speakers)
-    for found in days.values():
-        messages = turns((roles[each.who], each.text) for each in found if each.who in roles)
-        if messages and messages[0]["role"] == "assistant" and not has_roles:
-            del messages[0]
-        if len(messages) > 1:
-            yield Raw({"messages": up_to_answer(messages)}, found[0].line)
+    if not any(each.role for each in spoken):
+        part.notes.append(tr("{chat} is read as one conversation per day.", chat=name))
+        asking, answering = (AND.join(who for who in speakers if roles.get(who) == role)
+                             for role in ("user", "assistant"))
+        part.notes.append(who_answers(asking, answering))
+    yield from joined(spoken, roles, part.notes)
+
+
+def who_answers(user: str, assistant: str) -> str:
+    return tr("“{user}” asks and “{assistant}” answers; the model learns these answers.",
+              user=user.replace(AND, "”, “"), assistant=assistant.replace(AND, "”, “"))
+
+
+def joined(said: Iterable[Message], roles: Mapping[str, str], notes: list[str]) -> Iterator[Raw]:
+    """A row for each conversation, up to its last answer.
+
+    Args:
+        roles: of each who speaks; what others say is left out.
+        notes: gets sentences on what was left out.
+    """
+    others: Counter[str] = Counter()
+    unanswered = 0
+    for _, day in groupby(said, lambda each: each.day):
+        found = list(day)
+        here = [each for each in found if each.who in roles]
+        others.update(each.who for each in found if each.who not in roles)
+        messages = turns((roles[each.who], each.text) for each in here)
+        first = next((at for at, each in enumerate(messages) if each["role"] != "assistant"), len(messages))
+        answered = messages[first:]
+        if answered and answered[-1]["role"] == "user":
+            del answered[-1]
+        unanswered += len(messages) - len(answered)
+        if answered:
+            line = next(each.line for each in here if roles[each.who] != "assistant")
+            yield Raw({"messages": answered}, line)
+    if shown := [f"“{name}”" for name, n in others.most_common(5) if n]:
+        notes.append(tr("What {names} said was left out.", names=", ".join(shown)))
+    if unanswered:
+        notes.append(ntr("{n:,} message was left out: it is before a first question, or nobody answers it.",
+                         "{n:,} messages were left out: they are before a first question, or nobody answers them.",
+                         unanswered))
 
 
 def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:
@@ -112,15 +147,6 @@ def _guessed(days: list[list[Message]], speakers: list[str], part: Part) -> dict
 def _options(speakers: list[str], answering: str) -> ReadOptions:
     asking = [who for who in speakers if who != answering]
     return ReadOptions(user=AND.join(asking) if len(asking) <= _NAMED else None, assistant=answering)
-
-
-def _note(part: Part, name: str, roles: dict[str, str], speakers: list[str]) -> None:
-    asking, answering = (", ".join(f"“{who}”" for who in speakers if roles.get(who) == role)
-                         for role in ("user", "assistant"))
-    part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
-                         "{asking}.", chat=name, asking=asking, answering=answering))
-    if left := ", ".join(f"“{who}”" for who in speakers if who not in roles):
-        part.notes.append(tr("What others say in {chat} is left out: {people}.", chat=name, people=left))
 
 
 def not_two(name: str, speakers: list[str], line: int) -> Raw:

@@ -6,20 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, dropwhile, groupby, islice
+from itertools import chain, dropwhile, islice
 from statistics import median
-from typing import Any
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part, ranked
 from slmstudio.core.data.column_names import ask_and_answer
+from slmstudio.core.data.importers import people
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import lines_of, stretches
 from slmstudio.core.data.sources import labels, questions
-from slmstudio.core.data.sources.labels import END, OUT, Block, Labels, Line, blocks, role
+from slmstudio.core.data.sources.labels import END, OUT, Labels, Line, blocks, role
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import tr
 
 # -- texts whose lines begin with who speaks, as conversations; and with the fields of a record, as rows -----------
 
@@ -73,17 +73,6 @@ def conversation_candidates(labels: Labels) -> list[Candidate]:
     return found
 
 
-def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Roles and texts as messages, those of one role in a row as one."""
-    found: list[dict[str, Any]] = []
-    for side, text in said:
-        if found and found[-1]["role"] == side:
-            found[-1]["content"] = "\n".join(filter(None, (found[-1]["content"], text)))
-        else:
-            found.append({"role": side, "content": text})
-    return found
-
-
 def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: str, notes: list[str]) -> Iterator[Raw]:
     """The conversations of two sides.
 
@@ -93,32 +82,13 @@ def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: s
         notes: gets a sentence on who speaks, and later on what was left out.
     """
     roles = {name.strip().casefold(): side for side, names in (("user", user), ("assistant", assistant))
-             for name in [names, *names.split(" + ")]}
-    notes.append(tr("“{user}” asks and “{assistant}” answers; the model learns these answers.", user=user,
-                    assistant=assistant))
-    others: Counter[str] = Counter()
-    unanswered = 0
-    messages: list[Block] = []
-    for block in blocks(labels.events(lines, roles)):
-        if block.key in roles and not _NO_TEXT.fullmatch(block.lines[0].text):
-            messages.append(block)
-        elif block.key not in (OUT, END, *roles):
-            others[labels.names[block.key]] += 1
-    for _, unit in groupby(messages, key=lambda each: each.unit):
-        found = [(roles[each.key], each) for each in unit]
-        inner = list(dropwhile(lambda each: each[0] == "assistant", found))
-        answered = turns((side, each.text) for side, each in inner)
-        if answered and answered[-1]["role"] == "user":
-            del answered[-1]
-        unanswered += len(turns((side, "") for side, _ in found)) - len(answered)
-        if answered:
-            yield Raw({"messages": answered}, inner[0][1].lines[0].number)
-    if shown := [f"“{name}”" for name, n in others.most_common(5) if n]:
-        notes.append(tr("What is labelled {names} was left out.", names=", ".join(shown)))
-    if unanswered:
-        notes.append(ntr("{n:,} message was left out: it is before a first question, or nobody answers it.",
-                         "{n:,} messages were left out: they are before a first question, or nobody answers them.",
-                         unanswered))
+             for name in [names, *names.split(people.AND)]}
+    notes.append(people.who_answers(user, assistant))
+    said = (people.Message(block.key if block.key in roles else labels.names[block.key], block.text, str(block.unit),
+                           block.lines[0].number)
+            for block in blocks(labels.events(lines, roles))
+            if block.key not in (OUT, END) and not _NO_TEXT.fullmatch(block.lines[0].text))
+    return people.joined(said, roles, notes)
 
 
 def records(lines: Iterable[Line], labels: Labels) -> Iterator[Raw]:
