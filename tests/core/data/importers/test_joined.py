@@ -161,7 +161,7 @@ def test_the_chats_of_an_export_are_found_in_it(tmp_path):
     assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], True)
     assert "“Asha” asks and “Desk” answers" in dataset.notes[-1]
     other = read_dataset(dataset.path, options=ReadOptions(user="Ravi"))  # as in another of the chats
-    assert (conversations(other), other.notes[-2]) == ([[ASK, GOOD]], "Nobody in “Desk” is called Ravi.")
+    assert (conversations(other), other.notes[-3]) == ([[ASK, GOOD]], "Nobody in “Desk” is called Ravi.")
 
 
 @pytest.mark.parametrize(("people", "options"), [(1, {}), (3, {"user": "U1", "assistant": "nobody"})])
