@@ -12,6 +12,7 @@ from slmstudio.core.data.mapping.speakers import WORDS, role_of
 from slmstudio.core.data.mapping.turns import NotText, text_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import turns
 from slmstudio.core.i18n import tr
 
 _NAMES: dict[str, list[str]] = WORDS["columns"]
@@ -115,7 +116,7 @@ def _thread(rows: list[Raw], columns: _Columns, options: ReadOptions) -> Iterato
 def conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str]) -> Raw:
     """Some messages as one row, with the other columns of the first."""
     # EmpatheticDialogues writes commas as words.
-    messages = people.turns((str(each.value[role]), each.value[text].replace("_comma_", ",")) for each in rows)
+    messages = turns((str(each.value[role]), each.value[text].replace("_comma_", ",")) for each in rows)
     beside = {name: value for name, value in rows[0].value.items() if name not in (role, text, *left_out)}
     return Raw({"messages": people.up_to_answer(messages), **beside}, rows[0].line)
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
-from slmstudio.core.data.mapping.speakers import content_of, merged, role_key, role_of
+from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import AND, Message, joined, turns, who_answers
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 
-AND = " + "
-"""Between several names, as `ReadOptions.user` has them."""
 UNSURE = 0.5
 """How sure it is who answers in a group."""
 _SWAPPED, _NEXT = 0.3, 0.4
@@ -25,17 +24,6 @@ _NAMED = 6
 """With more people who ask, these aren't named: everyone else does."""
 
 
-class Message(NamedTuple):
-    """One message of a chat: who said it, in which conversation, which may be that of a day, where it begins in the
-    file, and the role if it has one."""
-
-    who: str
-    text: str
-    day: str
-    line: int
-    role: str = ""
-
-
 def day_of(when: Any) -> str:
     """The day of a time as ISO 8601 has it, or in seconds or milliseconds since 1970."""
     try:
@@ -43,11 +31,6 @@ def day_of(when: Any) -> str:
     except (TypeError, ValueError):
         return str(when)[:10]
     return str(int(seconds // (86_400_000 if seconds > 1e11 else 86_400))) if seconds < 1e15 else ""
-
-
-def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Roles and texts as messages, those of one role in a row as one."""
-    return merged({"role": role, "content": text} for role, text in said)
 
 
 def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -79,41 +62,6 @@ def conversations(said: Iterable[Message], options: ReadOptions, part: Part, nam
                              for role in ("user", "assistant"))
         part.notes.append(who_answers(asking, answering))
     yield from joined(spoken, roles, part.notes)
-
-
-def who_answers(user: str, assistant: str) -> str:
-    return tr("“{user}” asks and “{assistant}” answers; the model learns these answers.",
-              user=user.replace(AND, "”, “"), assistant=assistant.replace(AND, "”, “"))
-
-
-def joined(said: Iterable[Message], roles: Mapping[str, str], notes: list[str]) -> Iterator[Raw]:
-    """A row for each conversation, up to its last answer.
-
-    Args:
-        roles: of each who speaks; what others say is left out.
-        notes: gets sentences on what was left out.
-    """
-    others: Counter[str] = Counter()
-    unanswered = 0
-    for _, day in groupby(said, lambda each: each.day):
-        found = list(day)
-        here = [each for each in found if each.who in roles]
-        others.update(each.who for each in found if each.who not in roles)
-        messages = turns((roles[each.who], each.text) for each in here)
-        first = next((at for at, each in enumerate(messages) if each["role"] != "assistant"), len(messages))
-        answered = messages[first:]
-        if answered and answered[-1]["role"] == "user":
-            del answered[-1]
-        unanswered += len(messages) - len(answered)
-        if answered:
-            line = next(each.line for each in here if roles[each.who] != "assistant")
-            yield Raw({"messages": answered}, line)
-    if shown := [f"“{name}”" for name, n in others.most_common(5) if n]:
-        notes.append(tr("What {names} said was left out.", names=", ".join(shown)))
-    if unanswered:
-        notes.append(ntr("{n:,} message was left out: it is before a first question, or nobody answers it.",
-                         "{n:,} messages were left out: they are before a first question, or nobody answers them.",
-                         unanswered))
 
 
 def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:

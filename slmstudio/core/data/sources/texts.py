@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, dropwhile, islice
+from itertools import chain, dropwhile, groupby, islice
 from statistics import median
+from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part, ranked
 from slmstudio.core.data.column_names import ask_and_answer
-from slmstudio.core.data.importers import people
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import lines_of, stretches
 from slmstudio.core.data.sources import labels, questions
@@ -19,7 +19,7 @@ from slmstudio.core.data.sources.labels import END, OUT, Labels, Line, blocks, r
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 # -- texts whose lines begin with who speaks, as conversations; and with the fields of a record, as rows -----------
 
@@ -33,7 +33,9 @@ MOST_NAMED = 8
 """People that are proposed as one side of a conversation."""
 KNOWN, ONE_KNOWN, UNKNOWN, GROUP = 0.9, 0.7, 0.6, 0.5
 """How sure a conversation is whose speakers are called by two known roles (or that a messenger wrote), by one, by none,
-and one of more than two people."""
+and one of more than two """
+AND = " + "
+"""Between several names, as `ReadOptions.user` has them."""
 _NO_TEXT = re.compile(
     r"[\u200e\u200f]*(?:<.*(?:omitted|attached).*>|.*\bomitted|.*\(file attached\)|this message was deleted\.?|"
     r"you deleted this message\.?|missed (?:voice|video) call.*|null)", re.IGNORECASE)
@@ -67,10 +69,62 @@ def conversation_candidates(labels: Labels) -> list[Candidate]:
         *([] if all(known) else [(pair[1:], pair[:1], UNKNOWN - 0.1)])]
     found = []
     for *sides, certainty in ways:
-        user, assistant = (" + ".join(labels.names[key] for key in keys) for keys in sides)
+        user, assistant = (AND.join(labels.names[key] for key in keys) for keys in sides)
         found.append(Candidate("conversation", {}, ReadOptions(text_by="dialogue", user=user, assistant=assistant),
                                certainty, (Evidence("speakers", {"user": user, "assistant": assistant}),)))
     return found
+
+
+class Message(NamedTuple):
+    """One message of a chat: who said it, in which conversation, which may be that of a day, where it begins in the
+    file, and the role if it has one."""
+
+    who: str
+    text: str
+    day: str
+    line: int
+    role: str = ""
+
+
+def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Roles and texts as messages, those of one role in a row as one."""
+    return [{"role": role, "content": "\n".join(filter(None, (text for _, text in each)))}
+            for role, each in groupby(said, lambda each: each[0])]
+
+
+def who_answers(user: str, assistant: str) -> str:
+    return tr("“{user}” asks and “{assistant}” answers; the model learns these answers.",
+              user=user.replace(AND, "”, “"), assistant=assistant.replace(AND, "”, “"))
+
+
+def joined(said: Iterable[Message], roles: Mapping[str, str], notes: list[str]) -> Iterator[Raw]:
+    """A row for each conversation, up to its last answer.
+
+    Args:
+        roles: of each who speaks; what others say is left out.
+        notes: gets sentences on what was left out.
+    """
+    others: Counter[str] = Counter()
+    unanswered = 0
+    for _, day in groupby(said, lambda each: each.day):
+        found = list(day)
+        here = [each for each in found if each.who in roles]
+        others.update(each.who for each in found if each.who not in roles)
+        messages = turns((roles[each.who], each.text) for each in here)
+        first = next((at for at, each in enumerate(messages) if each["role"] != "assistant"), len(messages))
+        answered = messages[first:]
+        if answered and answered[-1]["role"] == "user":
+            del answered[-1]
+        unanswered += len(messages) - len(answered)
+        if answered:
+            line = next(each.line for each in here if roles[each.who] != "assistant")
+            yield Raw({"messages": answered}, line)
+    if shown := [f"“{name}”" for name, n in others.most_common(5) if n]:
+        notes.append(tr("What {names} said was left out.", names=", ".join(shown)))
+    if unanswered:
+        notes.append(ntr("{n:,} message was left out: it is before a first question, or nobody answers it.",
+                         "{n:,} messages were left out: they are before a first question, or nobody answers them.",
+                         unanswered))
 
 
 def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: str, notes: list[str]) -> Iterator[Raw]:
@@ -82,13 +136,13 @@ def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: s
         notes: gets a sentence on who speaks, and later on what was left out.
     """
     roles = {name.strip().casefold(): side for side, names in (("user", user), ("assistant", assistant))
-             for name in [names, *names.split(people.AND)]}
-    notes.append(people.who_answers(user, assistant))
-    said = (people.Message(block.key if block.key in roles else labels.names[block.key], block.text, str(block.unit),
+             for name in [names, *names.split(AND)]}
+    notes.append(who_answers(user, assistant))
+    said = (Message(block.key if block.key in roles else labels.names[block.key], block.text, str(block.unit),
                            block.lines[0].number)
             for block in blocks(labels.events(lines, roles))
             if block.key not in (OUT, END) and not _NO_TEXT.fullmatch(block.lines[0].text))
-    return people.joined(said, roles, notes)
+    return joined(said, roles, notes)
 
 
 def records(lines: Iterable[Line], labels: Labels) -> Iterator[Raw]:
