@@ -430,7 +430,7 @@ def test_a_short_first_row(tmp_path, rows, lines):
     path.write_text(rows.format("".join(f"{row[2]},{row[3]}\n" for row in BODY)), encoding="utf-8")
     found = read_dataset(path)
     if lines is None:
-        assert not found.is_sure and found.candidates[0].line == "instruction=question,output=answer,header=none"
+        assert not found.is_sure and found.candidates[0].line == "instruction=column 1,output=column 2,header=none"
     else:
         assert [each.line for each in found.candidates] == lines and found.is_sure
 
@@ -473,3 +473,12 @@ def test_files_of_a_folder_are_chosen_by_a_pattern(tmp_path, refusal_of):
     assert read_dataset(tmp_path, options=ReadOptions(files="test*")).count == 1
     assert read_dataset(tmp_path, options=ReadOptions(files="sub/*")).count == 1
     assert "no file x*" in refusal_of(lambda: read_dataset(tmp_path, options=ReadOptions(files="x*"))).what
+
+
+@pytest.mark.parametrize(("ask", "is_sure"), [("Is form {} free?", True), ("form {} of the office", False)])
+def test_two_columns_without_names_are_sure_only_where_the_first_one_asks(tmp_path, ask, is_sure):
+    (tmp_path / "a.csv").write_text("".join(f"{ask.format(n)},it was free in {n}\n" for n in range(8)))
+    found = read_dataset(tmp_path / "a.csv", options=ReadOptions(header="none"))
+    assert found.mapping["output"] == ("answer" if is_sure else "column 2")
+    (tmp_path / "b.csv").write_text("".join(f"{ask.format(n)},{ask.format(n)[::-1]}\n" for n in range(8)))
+    assert read_dataset(tmp_path / "b.csv").is_sure == is_sure

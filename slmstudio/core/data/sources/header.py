@@ -33,6 +33,7 @@ _OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal
 """What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
 _SENTENCE = re.compile(r"[?!।॥۔。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
 """Fewer than three words with a full stop are an abbreviation, such as "S. No." and "क्र.सं."."""
+_ASKS = re.compile(r"[?？؟]\W*$")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% -]+")
 """A number, or a date."""
@@ -256,7 +257,10 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         is_sorted = 1 + sum(one != other for one, other in pairwise(first)) == len(set(first)) > 3
         if few and not is_sorted and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
-        return ["id", "text"] if is_counted(first) else ["question", "answer"]
+        if is_counted(first):
+            return ["id", "text"]
+        if 2 * sum(_ASKS.search(cell) is not None for cell in first) > len(first):
+            return ["question", "answer"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 

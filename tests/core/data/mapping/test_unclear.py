@@ -101,7 +101,7 @@ FILES = {
                                [user("The food 0 was fine, and I would go again"), says("0")]),
     "the same, with tabs": ("sst.tsv", "{half}\tThe film number {at} was fine\n",
                             [user("The film number 0 was fine"), says("0")]),
-    "numbers that don't count": ("words.csv", "{square},word {at} here\n", [user("0"), says("word 0 here")]),
+    "numbers that don't count": ("words.csv", "{square},word {at} here\n", "word 0 here"),
     "numbers of lines": ("lines.csv", "{at},The film number {at}\n", "The film number 0"),
     "numbers of paragraphs": ("law.txt", "{at}.\tThe tenant pays on day {at}.\n", "0.\tThe tenant pays on day 0."),
     "Anki's, with three columns": ("cards.txt", "Hello {at}\tHola {at}\tgreetings\n",
