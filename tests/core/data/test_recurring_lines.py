@@ -211,6 +211,12 @@ CONTENTS = ("| No | Question |\n| --- | --- |\n" + "".join(
     f"| {n} | [Is well {n} deep?](#is-well-{n}-deep){' ' * 160}|\n" for n in range(350)) + "".join(
         f"\n{n}. ### Is well {n} deep?\n\n   Yes, well {n} is.\n" for n in range(500)))
 
+CROWD = "".join(f"1/2/24, {9 + n // 6}:1{n % 6} AM - {'ABCDEFG'[n * 3 % 7]}una: We saw {n} of them here.\n"
+                for n in range(1, 40))
+ENTRIES = "".join(f'"entry {n}": {{\n  "recommendation": "Drink water in the morning, and rest after that {n}"\n}}\n'
+                  for n in range(9))
+PAIRED = "".join(f"Physician: How is day {n}?\nPatient: It is better, and I sleep.\n\n" for n in range(6))
+
 TEXTS = {
     "patient and doctor": ("a.txt", CLINIC, True, "text_by=dialogue,user=Patient,assistant=Doctor"),
     "in Hindi": ("a.txt", CLINIC_HINDI, True, "text_by=dialogue,user=रोगी,assistant=डॉक्टर"),
@@ -260,6 +266,10 @@ TEXTS = {
     "a to-do list": ("a.md", TODO, False, "text_by=paragraph"),
     "recipes": ("a.txt", RECIPES, False, "text_by=paragraph"),
     "problems and remedies": ("a.txt", GRIEVANCES, True, "text_by=question"),
+    "many people": ("a.txt", CROWD, False,
+                    "text_by=dialogue,user=Duna + Cuna + Funa + Buna + Euna + Auna,assistant=Guna"),
+    "entries of JSON": ("a.txt", ENTRIES, False, "text_by=paragraph"),
+    "who answers begins": ("a.txt", PAIRED, False, "text_by=dialogue,user=Patient,assistant=Physician"),
     "times behind who speaks": ("a.txt", TIMED, False, "text_by=dialogue,user=Speaker A,assistant=Speaker B"),
     "a quiz without blank lines": ("a.md", JOINED, True, "text_by=question"),
     "remarks below headings": ("a.md", RULES, False, "text_by=question"),

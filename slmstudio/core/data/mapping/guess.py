@@ -85,7 +85,12 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         key = (each.layout, *sorted(each.columns.items()), each.series)
         if key not in best or best[key].certainty < each.certainty:
             best[key] = each
-    return tuple(sorted(best.values(), key=lambda each: -each.certainty))
+    ranked = sorted(best.values(), key=lambda each: -each.certainty)
+    if ranked and ratings.RIVALLED < ranked[0].certainty <= ratings.LIKELY and any(
+            each.certainty >= ratings.SORTED and not each.used & ranked[0].used for each in ranked[1:]):
+        ranked[0] = replace(ranked[0], certainty=ratings.RIVALLED,  # others explain other columns as well
+                            evidence=ranked[0].evidence or (Evidence("names_unclear"),))
+    return tuple(ranked)
 
 
 def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:

@@ -194,10 +194,15 @@ def _parts(look: Look, answer: str) -> str:
 
 def marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:
     """A way to read the rows, or, where a column says which answers are good, that one and the same without it."""
-    if label:
-        yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
-                       label=label, **columns)
-    yield replace(found, certainty=ratings.UNLIKELY) if label else found
+    if not label:
+        yield found
+        return
+    may_be_class = names.column(label) in ("label", "labels") and look.of(label).is_number and not all(
+        isinstance(value, bool) for value in look.values(label))
+    marks, plain = (ratings.SORTED, ratings.DROPPED) if may_be_class else (found.certainty, ratings.UNLIKELY)
+    yield look.map("labelled", min(found.certainty, marks),
+                   [*found.evidence, Evidence("mark_decides", {"column": label})], label=label, **columns)
+    yield replace(found, certainty=plain)
 
 
 def _same_form(look: Look, question: str) -> str:

@@ -279,7 +279,8 @@ def find(lines: Sequence[Line]) -> Labels:
                      share=len(levels) / max(1, len(lines)))
     for each in (replace(labels, by_blank=not is_stamped), labels):
         units = _units(each, lines)
-        several = sum(len(set(unit)) > 1 for unit in units)
+        several = sum(len(set(unit)) > 1 and not (
+            each.by_blank and role(unit[0]) != "user" and "user" in map(role, unit)) for unit in units)
         if len(units) > 1 and several >= (0.5 * len(units) if each.by_blank else 1):
             return replace(each, units=tuple(units))
     undivided = replace(labels, by_divider=False)

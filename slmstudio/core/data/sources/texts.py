@@ -56,15 +56,17 @@ def conversation_candidates(labels: Labels) -> list[Candidate]:
         begins = Counter(next(key for key in unit if key in pair) for unit in labels.units
                          if not set(pair).isdisjoint(unit))
         pair = sorted(pair, key=lambda key: (role(key) == "assistant", role(key) != "user", -begins[key]))
-    if sum(counts[key] for key in pair) < LEAST_OF_PAIR * len(turns):
+    are_few = sum(counts[key] for key in pair) < LEAST_OF_PAIR * len(turns)
+    if are_few and not labels.dated:
         return []
     inner = sum(key not in pair for unit in labels.units
                 for key in dropwhile(lambda each: each not in pair, unit))
     is_group = inner > FEW * len(turns)
     is_known = (all(known) and labels.share >= LEAST_SHARE) or (labels.dated and len(counts) == 2)
     everyone = [key for key in ranked if key != pair[1]][:MOST_NAMED]
-    ways = [(pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP), (everyone, pair[1:], GROUP - 0.1),
-            (pair[1:], pair[:1], GROUP - 0.2)] if is_group else [
+    ways = [(everyone, pair[1:], GROUP)] if are_few else [
+        (pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP), (everyone, pair[1:], GROUP - 0.1),
+        (pair[1:], pair[:1], GROUP - 0.2)] if is_group else [
         (pair[:1], pair[1:], KNOWN if is_known else ONE_KNOWN if any(map(role, pair)) else UNKNOWN),
         *([] if all(known) else [(pair[1:], pair[:1], UNKNOWN - 0.1)])]
     found = []
@@ -186,8 +188,8 @@ LONGEST = 1000
 """Characters of a line that tell what it is: some patterns would take hours for a long run of one sign."""
 _FULL_STOP = re.compile(r"[.?!।॥۔…。？！:][\"'”’»)\]*_]*$", re.DOTALL)
 _SIGN = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
-_SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t")
-"""A line of a program's settings, or of a table."""
+_SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t|\"[^\"]*\"\s*:")
+"""A line of a program's settings, of a table, or of JSON."""
 _MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
 _TABLE = re.compile(r"\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+")
 """A row of a table, or a rule, as Markdown and reStructuredText have them."""

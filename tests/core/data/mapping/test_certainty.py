@@ -75,6 +75,11 @@ ASKED = {
         {"Line 1": TITLE, "Line 2": "which shines on {}", "English Translation": BODY}, [
             "instruction=Line 1,output=English Translation"]),
     "questions without answers": ({"text": ASK}, ["text=text"]),
+    "a number that may be a class": ({"question": ASK, "answer": REPLY, "label": ("0", "1")}, [
+        "label=label,prompt=question,completion=answer", "instruction=question,output=answer"]),
+    "two languages, and a sentence in both": (
+        {"tamil": "veedu {}", "english": "house {}", "example": REPLY, "example_translation": BODY}, [
+            "instruction=example,output=example_translation", "instruction=tamil,output=english"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
         "instruction=description,output=hs_code", "text=description"]),
