@@ -142,7 +142,8 @@ def _candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Can
             each.said == {"text": "text"} or chosen.text_by in _CUT_ALONE)
         found.append(Candidate(
             each.name if layout is None else layout["id"], {} if cut_says_all else each.said, chosen,
-            1.0 if mapper.is_given else each.certainty if is_cut else min(part.certainty, each.certainty),
+            1.0 if mapper.is_given or (is_cut and cut_says_all) else each.certainty if is_cut else min(
+                part.certainty, each.certainty),
             part.evidence if cut_says_all else (*by, *each.evidence, *(part.evidence if part.sheets else ()))))
     if is_cut or mapper.is_given:
         return found

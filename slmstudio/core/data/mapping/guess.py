@@ -21,6 +21,7 @@ from slmstudio.core.data.mapping.question_columns import (
     answered,
     by_name,
     corrected,
+    has_objects,
     hold_more,
     is_title,
     marked,
@@ -310,7 +311,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     dropped = look.unused_words((text,))
     speaker = look.first(names.SPEAKERS)
     is_sorted = any(look.of(each).words & _CLASS_WORDS and look.is_text(each) for each in look.columns if each != text)
-    is_alone = not (dropped or is_sorted) and is_likely and not (
+    is_alone = not (dropped or is_sorted or _hold_most(look, text)) and is_likely and not (
         speaker and look.of(speaker).is_class)
     likely, other_ways = (ratings.DROPPED, ratings.LOOK) if is_named else (ratings.UNLIKELY, ratings.DROPPED)
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
@@ -410,3 +411,10 @@ def _are_named(question: str, answer: str) -> bool:
     """Whether the name of one of two texts tells what both are: a question, a meaning, a class, or two languages."""
     return names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS or (
         names.column(answer) in names.SURE_KINDS) or all(map(_LANGUAGE.fullmatch, (question, answer)))
+
+
+def _hold_most(look: Look, text: str) -> bool:
+    """Whether objects beside a text have more in them."""
+    beside = sum(len(str(value)) for column in look.columns if has_objects(look.of(column), anything=True)
+                 and look.of(column).known not in names.OF_FILE for value in look.values(column))
+    return beside > sum(len(str(value)) for value in look.values(text))

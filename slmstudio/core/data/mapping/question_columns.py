@@ -197,8 +197,9 @@ def marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str])
     if not label:
         yield found
         return
-    may_be_class = names.column(label) in ("label", "labels") and look.of(label).is_number and not all(
-        isinstance(value, bool) for value in look.values(label))
+    is_published = names.column(columns["completion"]) in ("completion", *names.CONVERSATION)
+    may_be_class = names.column(label) in ("label", "labels") and look.of(label).is_number and not is_published and (
+        not all(isinstance(value, bool) for value in look.values(label)))
     marks, plain = (ratings.SORTED, ratings.DROPPED) if may_be_class else (found.certainty, ratings.UNLIKELY)
     yield look.map("labelled", min(found.certainty, marks),
                    [*found.evidence, Evidence("mark_decides", {"column": label})], label=label, **columns)

@@ -143,3 +143,8 @@ def test_two_system_messages_before_the_first_question_are_not_an_answer(tmp_pat
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "system", "content": "Be kind."}, user("Hi")]
     with pytest.raises(UserError, match="only the first message may be one"):
         read(tmp_path, [{"prompt": prompt, "chosen": f"Good {at}.", "rejected": f"Bad {at}."} for at in range(4)])
+
+
+def test_text_with_what_was_marked_in_it_is_asked_about(tmp_path):
+    rows = [{"text": f"Hello {at} there", "entities": [{"start": 0, "label": "X"}]} for at in range(8)]
+    assert not read(tmp_path, rows).is_sure
