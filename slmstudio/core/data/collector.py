@@ -9,7 +9,6 @@ from itertools import count
 from typing import Any
 
 from slmstudio.core.data import layouts
-from slmstudio.core.data.column_names import PARTS, column
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.quick_rows import Quick
 from slmstudio.core.data.record import GROUP, Record
@@ -54,7 +53,6 @@ class Rows:
     def __init__(self, store: Callable[[], Any] | None = list) -> None:
         self._store = store
         self._kinds: dict[str, _Kind] = {}
-        self._parts: dict[str, set[str]] = defaultdict(set)  # what columns hold that say which part a row belongs to
         self._problems: list[Problem] = []
         self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)  # and where these are
         self._sentences: dict[str, str] = {}
@@ -87,8 +85,7 @@ class Rows:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        alike = {name for name, parts in self._parts.items() if len(parts) == 1}
-        return tuple(sorted(self._main.unused - alike - {GROUP}))
+        return tuple(sorted(self._main.unused - {GROUP}))
 
     def add(self, raw: Raw, mapper: Mapper, file: str = "") -> None:
         """Take one row."""
@@ -109,9 +106,6 @@ class Rows:
             group = self._group(raw.value, rows, file)
             for row in rows:
                 self._take(row, raw.line, file, group)
-                for name in row.unused:
-                    if column(name) in PARTS and isinstance(raw.value, dict):
-                        self._parts[name].add(str(raw.value.get(name)))
 
     def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
         """Take rows that were read together, each on a line of its own from `line` on."""
@@ -119,8 +113,6 @@ class Rows:
         self.seen += quick.rows
         kind.count += quick.rows
         kind.unused.update(map(printable, quick.unused))
-        for name, parts in quick.parts.items():
-            self._parts[name].update(map(str, parts))
         if kind.records is None:
             return
         # In pieces: each is a single call, during which no other thread of the process can run.

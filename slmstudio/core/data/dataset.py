@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from slmstudio.core.data import column_names, layouts
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
@@ -168,35 +167,8 @@ def _remedy(found: Dataset) -> str:
     return tr(AS_JSONL, example=EXAMPLE) if found.format in ("jsonl", "json") else tr(CORRECT)
 
 
-# -- what nothing in it says --------------------------------------------------------------------------------
-
-
-def notes_on(found: Dataset) -> tuple[str, ...]:
-    """Sentences, each on something that isn't plain."""
-    return tuple(filter(None, (note(found) for note in (_ratings, _numbered_classes, _legacy_font))))
-
-
-def _ratings(found: Dataset) -> str:
-    names = [f'"{name}"' for name in found.unused if column_names.rates(name)]
-    if not names or layouts.kind(found.layout) != "chat":
-        return ""
-    return tr("The ratings in {columns} aren't used: all answers are learned equally. Remove the rows with low "
-              "ratings.", columns=", ".join(names))
-
-
-def _numbered_classes(found: Dataset) -> str:
-    """Of texts with classes whose answers are bare numbers."""
-    answer = found.mapping.get("output", "")
-    said = [record.messages[-1]["content"] for record in islice(found.records, SAMPLE) if len(record.messages) == 2]
-    is_kind = not set(column_names.KINDS).isdisjoint(column_names.column(answer).split("_"))
-    if not is_kind or not said or not all(map(str.isdecimal, map(str, said))):
-        return ""
-    return tr('The number in "{column}" is learned as the answer to each text. Names tell a model more than '
-              'numbers. If you know what each number stands for, write that instead.', column=answer)
-
-
-def _legacy_font(found: Dataset) -> str:
-    """Of Hindi that was typed for a font from before Unicode."""
+def legacy_font(found: Dataset) -> str:
+    """A sentence on Hindi that was typed for a font from before Unicode; "" of anything else."""
     words = [word for record in islice(found.records, SAMPLE)
              for text in (record.text or "", *(str(message["content"]) for message in record.messages))
              for word in text.split()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 
 _CHAT = ("sft", "text")
 
@@ -23,22 +23,13 @@ _SENTENCES = {
 }
 
 _STRAY = {
-    "chat": noop("this row is a conversation."),
-    "preference": noop("this row is a preference pair."),
-    "labelled": noop("this row is an answer marked good or bad."),
-    "text": noop("this row is plain text."),
+    "chat": (noop("this row is a conversation."), noop("The other rows are conversations.")),
+    "preference": (noop("this row is a preference pair."), noop("The other rows are preference pairs.")),
+    "labelled": (noop("this row is an answer marked good or bad."),
+                 noop("The other rows are answers marked good or bad.")),
+    "text": (noop("this row is plain text."), noop("The other rows are plain text.")),
 }
-_OTHERS = {
-    "chat": noop("The other rows are conversations, and the model learns all rows of a file in the same way: put this "
-                 "row into a file of its own."),
-    "preference": noop("The other rows are preference pairs, and the model learns all rows of a file in the same way: "
-                       "put this row into a file of its own."),
-    "labelled": noop("The other rows are answers marked good or bad, and the model learns all rows of a file in the "
-                     "same way: put this row into a file of its own."),
-    "text": noop("The other rows are plain text, and the model learns all rows of a file in the same way: put this row "
-                 "into a file of its own."),
-}
-"""By the kind of the file."""
+"""What is said of one row of a kind, and of the others."""
 
 
 def objectives(layout: str) -> tuple[str, ...]:
@@ -61,5 +52,6 @@ def kind(layout: str) -> str:
 
 
 def stray(row: str, file: str) -> str:
-    """What is wrong with a row of the kind `row` in a file of the kind `file`, in two sentences."""
-    return f"{tr(_STRAY[row])} {tr(_OTHERS[file])}"
+    """What is wrong with a row of the kind `row` in a file of the kind `file`."""
+    return join_sentences(tr(_STRAY[row][0]), tr(_STRAY[file][1]), tr(
+        "The model learns all rows of a file in the same way: put this row into a file of its own."))

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, NamedTuple
 from slmstudio.core.data import packed, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.importers import json_rows, linked, people
-from slmstudio.core.data.importers.people import Message
 from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.mapping.published import find, layout_of
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
@@ -20,6 +19,7 @@ from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import CHOOSE, PAGE_SUFFIXES, Source, not_a_page_with_rows, suffix_of, zip_format
 from slmstudio.core.data.sources import documents, header, sheets, structured, tables, texts
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import Message
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 

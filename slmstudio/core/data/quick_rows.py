@@ -37,13 +37,11 @@ class Quick(NamedTuple):
         rows: how many; each is a line.
         texts: by target, the texts of all rows, as pyarrow's array; None in it stands for nothing.
         unused: names of the other columns that hold something.
-        parts: what those of `unused` hold that are `column_names.PARTS`.
     """
 
     rows: int
     texts: dict[str, Any]
     unused: frozenset[str]
-    parts: dict[str, set[Any]]
 
 
 class Block(NamedTuple):
@@ -178,9 +176,7 @@ def read(block: Block, shape: Shape) -> Quick | None:
     unused = frozenset(name for name in names if name not in columns.columns.values() and _says_something(table[name]))
     if not column_names.PICTURES.isdisjoint(map(column_names.column, unused)):
         return None
-    return Quick(table.num_rows, texts, unused, {
-        name: set(table[name].unique().to_pylist()) - {None, ""} for name in unused
-        if column_names.column(name) in column_names.PARTS})
+    return Quick(table.num_rows, texts, unused)
 
 
 def _table(block: Block, shape: Shape) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from slmstudio.core.data import candidates, layouts, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.collector import Rows
-from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
+from slmstudio.core.data.dataset import Dataset, NoUsableRow, legacy_font, nothing_usable
 from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile, all_rows, first_rows
@@ -93,7 +93,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[]
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.unused_words = tuple(name for name in found.unused if name in words)
     found.records, found.rows_left_out = rows.records, rows.rows_left_out()
-    found.notes += (*rows.notes(), *notes_on(found))
+    found.notes += tuple(filter(None, (*rows.notes(), legacy_font(found))))
     return found
 
 
@@ -142,7 +142,8 @@ def _candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Can
             each.said == {"text": "text"} or chosen.text_by in _CUT_ALONE)
         found.append(Candidate(
             each.name if layout is None else layout["id"], {} if cut_says_all else each.said, chosen,
-            1.0 if mapper.is_given else each.certainty if is_cut else min(part.certainty, each.certainty),
+            1.0 if mapper.is_given or (is_cut and cut_says_all) else each.certainty if is_cut else min(
+                part.certainty, each.certainty),
             part.evidence if cut_says_all else (*by, *each.evidence, *(part.evidence if part.sheets else ()))))
     if is_cut or mapper.is_given:
         return found

@@ -60,13 +60,6 @@ class ColumnsMissing(Exception):
             return tr('each row is one message of a conversation, and no column says which one; a row must contain a '
                       'whole conversation, such as {example}, or have its "conversation_id".',
                       example='{"messages": [{"role": …, "content": …}, …]}')
-        languages = list(filter(column_names.LANGUAGE.fullmatch, self.columns))
-        if len(languages) > 1:
-            return ntr("the columns contain the same in {n:,} language; choose what is asked and what is answered, "
-                       "for example {option}.",
-                       "the columns contain the same in {n:,} languages; choose what is asked and what is answered, "
-                       "for example {option}.", len(languages),
-                       option=f"--map instruction={languages[0]},output={languages[1]}")
         if marks := [column for column in self.columns if column in column_names.MARKS]:
             return tr('"{column}" marks single words of a text, for a tagger. A model that answers in text learns from '
                       "questions with answers, conversations or plain text.", column=printable(marks[0]))

@@ -199,7 +199,7 @@ def test_the_first_row_above_numbers_holds_names(tmp_path):
 def test_what_is_said_of_a_product_with_its_stars(tmp_path):
     rows = [[("Redmi", "boAt")[at % 2], f"It broke after {at} days of use", str(at % 5 + 1)] for at in range(10)]
     found = read_dataset(write(tmp_path, ["product_name", "review", "rating"], rows))
-    assert found.mapping == {"instruction": "review", "output": "rating"} and "number" in found.notes[0]
+    assert found.mapping == {"instruction": "review", "output": "rating"}
     found = read_dataset(write(tmp_path, ["ID", "Comment", "Sentiment"], [
         [str(at), f"It broke after {at} days", ("bad", "good")[at % 2]] for at in range(10)]))
     assert found.mapping == {"instruction": "Comment", "output": "Sentiment"}

@@ -200,6 +200,23 @@ MESSAGES = "".join(f'#: page.py:{n}\nmsgid "Day {n}"\nmsgstr "दिन {n}"\n\n
 WRAPPED = ("The old mill stands where the river\nbends to the north, and a road\ncrosses it on a bridge of stone.\n\n"
            "Nobody has worked there\nsince the flood, though in spring\nthe wheel still turns.\n")
 
+TIMED = "".join(f"Speaker {'BA'[n % 2]} [{n}.00 - {n}.90]:\n    Well {n} was dug by hand, and we drink from it.\n\n"
+                for n in range(1, 9))
+JOINED = "General questions\n" + "".join(
+    f"What is kept in tank {n}?\nA. Oil\nB. Rain water\nC. Milk\nAnswer: B\n" for n in range(4))
+RULES = "# Care\n\n" + "".join(
+    f"## {n}. Visits\n\n**Trigger:** Somebody is late.\n**Script:** No worries, {n}.\n\nThe office opens at nine, "
+    "and closes at five.\n\nNobody is turned away then.\n\n- Bring a card.\n\n- Bring a pen.\n\n" for n in range(4))
+CONTENTS = ("| No | Question |\n| --- | --- |\n" + "".join(
+    f"| {n} | [Is well {n} deep?](#is-well-{n}-deep){' ' * 160}|\n" for n in range(350)) + "".join(
+        f"\n{n}. ### Is well {n} deep?\n\n   Yes, well {n} is.\n" for n in range(500)))
+
+CROWD = "".join(f"1/2/24, {9 + n // 6}:1{n % 6} AM - {'ABCDEFG'[n * 3 % 7]}una: We saw {n} of them here.\n"
+                for n in range(1, 40))
+ENTRIES = "".join(f'"entry {n}": {{\n  "recommendation": "Drink water in the morning, and rest after that {n}"\n}}\n'
+                  for n in range(9))
+PAIRED = "".join(f"Physician: How is day {n}?\nPatient: It is better, and I sleep.\n\n" for n in range(6))
+
 TEXTS = {
     "patient and doctor": ("a.txt", CLINIC, True, "text_by=dialogue,user=Patient,assistant=Doctor"),
     "in Hindi": ("a.txt", CLINIC_HINDI, True, "text_by=dialogue,user=रोगी,assistant=डॉक्टर"),
@@ -249,6 +266,14 @@ TEXTS = {
     "a to-do list": ("a.md", TODO, False, "text_by=paragraph"),
     "recipes": ("a.txt", RECIPES, False, "text_by=paragraph"),
     "problems and remedies": ("a.txt", GRIEVANCES, True, "text_by=question"),
+    "many people": ("a.txt", CROWD, False,
+                    "text_by=dialogue,user=Duna + Cuna + Funa + Buna + Euna + Auna,assistant=Guna"),
+    "entries of JSON": ("a.txt", ENTRIES, False, "text_by=paragraph"),
+    "who answers begins": ("a.txt", PAIRED, False, "text_by=dialogue,user=Patient,assistant=Physician"),
+    "times behind who speaks": ("a.txt", TIMED, False, "text_by=dialogue,user=Speaker A,assistant=Speaker B"),
+    "a quiz without blank lines": ("a.md", JOINED, True, "text_by=question"),
+    "remarks below headings": ("a.md", RULES, False, "text_by=question"),
+    "headings in a list, below a table of them": ("a.md", CONTENTS, False, "text_by=question"),
     "prose": ("a.txt", PROSE, True, "text_by=paragraph"),
     "prose with remarks": ("a.txt", ASIDE, True, "text_by=paragraph"),
 }
@@ -415,7 +440,7 @@ def test_a_short_first_row(tmp_path, rows, lines):
     path.write_text(rows.format("".join(f"{row[2]},{row[3]}\n" for row in BODY)), encoding="utf-8")
     found = read_dataset(path)
     if lines is None:
-        assert not found.is_sure and "header=none" in [each.line for each in found.candidates]
+        assert not found.is_sure and found.candidates[0].line == "instruction=column 1,output=column 2,header=none"
     else:
         assert [each.line for each in found.candidates] == lines and found.is_sure
 
@@ -458,3 +483,12 @@ def test_files_of_a_folder_are_chosen_by_a_pattern(tmp_path, refusal_of):
     assert read_dataset(tmp_path, options=ReadOptions(files="test*")).count == 1
     assert read_dataset(tmp_path, options=ReadOptions(files="sub/*")).count == 1
     assert "no file x*" in refusal_of(lambda: read_dataset(tmp_path, options=ReadOptions(files="x*"))).what
+
+
+@pytest.mark.parametrize(("ask", "is_sure"), [("Is form {} free?", True), ("form {} of the office", False)])
+def test_two_columns_without_names_are_sure_only_where_the_first_one_asks(tmp_path, ask, is_sure):
+    (tmp_path / "a.csv").write_text("".join(f"{ask.format(n)},it was free in {n}\n" for n in range(8)))
+    found = read_dataset(tmp_path / "a.csv", options=ReadOptions(header="none"))
+    assert found.mapping["output"] == ("answer" if is_sure else "column 2")
+    (tmp_path / "b.csv").write_text("".join(f"{ask.format(n)},{ask.format(n)[::-1]}\n" for n in range(8)))
+    assert read_dataset(tmp_path / "b.csv").is_sure == is_sure

@@ -96,6 +96,18 @@ def test_other_ways_to_begin_a_question(read, text, name):
     assert told(found) == [(f"Is form {n} free?", f"Yes, form {n}.") for n in range(4)]
 
 
+def test_rules_between_questions_and_blocks_that_nobody_closed_belong_to_no_answer(read):
+    text = "".join(f"Q: Is form {n} free?\n\nA: Yes, {n} is.\n\n---\n\n" for n in range(4))
+    assert told(read(text, "faq.md"))[1] == ("Is form 1 free?", "Yes, 1 is.")
+    text = "".join(f"{n}. ### Is form {n} free?\n\n   ```sh\n   ls {n}\n\n   ```sh\n   cat {n}\n   ```\n\n"
+                   for n in range(4))
+    assert [asked for asked, _ in told(read(text, "faq.md"))] == [f"Is form {n} free?" for n in range(4)]
+
+
+def test_questions_that_a_user_wants_as_text_are_not_asked_about(read):
+    assert read("".join(f"Is form {n} free?\n\n" for n in range(9)), "a.txt", text_by="paragraph").is_sure
+
+
 def test_a_sentence_with_a_letter_and_a_number_is_no_mark(read):
     text = "".join(f"Q: How far is it from {n}?\nA: Not far.\nA {n} km walk.\n" for n in range(4))
     assert told(read(text))[2] == ("How far is it from 2?", "Not far.\nA 2 km walk.")

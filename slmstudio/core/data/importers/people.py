@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
-from typing import Any, NamedTuple
+from itertools import groupby, pairwise
+from typing import Any
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.texts import turns
+from slmstudio.core.data.sources.texts import AND, Message, joined, turns, who_answers
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 
-AND = " + "
-"""Between several names, as `ReadOptions.user` has them."""
 UNSURE = 0.5
 """How sure it is who answers in a group."""
 _SWAPPED, _NEXT = 0.3, 0.4
@@ -24,16 +22,6 @@ _OFFERED = 3
 """People of a group who are offered as the one that answers."""
 _NAMED = 6
 """With more people who ask, these aren't named: everyone else does."""
-
-
-class Message(NamedTuple):
-    """One message of a chat: who said it, on which day, where it begins in the file, and the role if it has one."""
-
-    who: str
-    text: str
-    day: str
-    line: int
-    role: str = ""
 
 
 def day_of(when: Any) -> str:
@@ -57,28 +45,23 @@ def conversations(said: Iterable[Message], options: ReadOptions, part: Part, nam
     Args:
         name: what the chat is called in a sentence.
     """
-    days: dict[str, list[Message]] = {}
-    for each in said:
-        days.setdefault(each.day, []).append(each)
-    spoken = [each for found in days.values() for each in found]
+    spoken = list(said)
+    days = [list(found) for _, found in groupby(spoken, lambda each: each.day)]
     speakers = list(dict.fromkeys(each.who for each in spoken))
     roles = {each.who: each.role for each in spoken if each.role} or named_roles(speakers, options)
     if not roles:
         if named := AND.join(filter(None, (options.user, options.assistant))):
             part.notes.append(tr("Nobody in {chat} is called {names}.", chat=name, names=named))
-        roles = _guessed(list(days.values()), speakers, part)
+        roles = _guessed(days, speakers, part)
     if len({*roles.values()}) < 2:
         yield not_two(name, speakers, spoken[0].line if spoken else 1)
         return
-    has_roles = any(each.role for each in spoken)
-    if not has_roles:
-        _note(part, name, roles, speakers)
-    for found in days.values():
-        messages = turns((roles[each.who], each.text) for each in found if each.who in roles)
-        if messages and messages[0]["role"] == "assistant" and not has_roles:
-            del messages[0]
-        if len(messages) > 1:
-            yield Raw({"messages": up_to_answer(messages)}, found[0].line)
+    if not any(each.role for each in spoken):
+        part.notes.append(tr("{chat} is read as one conversation per day.", chat=name))
+        asking, answering = (AND.join(who for who in speakers if roles.get(who) == role)
+                             for role in ("user", "assistant"))
+        part.notes.append(who_answers(asking, answering))
+    yield from joined(spoken, roles, part.notes)
 
 
 def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:
@@ -112,15 +95,6 @@ def _guessed(days: list[list[Message]], speakers: list[str], part: Part) -> dict
 def _options(speakers: list[str], answering: str) -> ReadOptions:
     asking = [who for who in speakers if who != answering]
     return ReadOptions(user=AND.join(asking) if len(asking) <= _NAMED else None, assistant=answering)
-
-
-def _note(part: Part, name: str, roles: dict[str, str], speakers: list[str]) -> None:
-    asking, answering = (", ".join(f"“{who}”" for who in speakers if roles.get(who) == role)
-                         for role in ("user", "assistant"))
-    part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
-                         "{asking}.", chat=name, asking=asking, answering=answering))
-    if left := ", ".join(f"“{who}”" for who in speakers if who not in roles):
-        part.notes.append(tr("What others say in {chat} is left out: {people}.", chat=name, people=left))
 
 
 def not_two(name: str, speakers: list[str], line: int) -> Raw:

@@ -48,8 +48,8 @@ _CLASS_WORDS = frozenset(("type", "category", "class", "label", "intent"))
 """In the names of columns that say of what kind a text is."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
-_QUESTIONS = 0.3, 0.7
-"""Share of questions among texts below and above which these aren't questions and their answers in turn."""
+_QUESTIONS = 0.3
+"""Share of texts that ask from which on they may be questions whose answers are elsewhere, or in turn."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
@@ -86,7 +86,12 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         key = (each.layout, *sorted(each.columns.items()), each.series)
         if key not in best or best[key].certainty < each.certainty:
             best[key] = each
-    return tuple(sorted(best.values(), key=lambda each: -each.certainty))
+    ranked = sorted(best.values(), key=lambda each: -each.certainty)
+    if ranked and ratings.RIVALLED < ranked[0].certainty <= ratings.LIKELY and any(
+            each.certainty >= ratings.SORTED and not each.used & ranked[0].used for each in ranked[1:]):
+        ranked[0] = replace(ranked[0], certainty=ratings.RIVALLED,  # others explain other columns as well
+                            evidence=ranked[0].evidence or (Evidence("names_unclear"),))
+    return tuple(ranked)
 
 
 def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
@@ -318,7 +323,8 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
         likely, is_alone = ratings.UNLIKELY, False
         yield ColumnMap("instruction", {"cell": text}, certainty=ratings.SIMILAR, evidence=(Evidence("questions"),))
     is_prose = look.of(text).is_told or (is_named and not look.of(text).is_word)
-    if is_alone and is_prose and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
+    asks = look.of(text).asks > _QUESTIONS and len(look.values(text)) > _FEW
+    if is_alone and is_prose and not asks:
         likely = ratings.SIMILAR - 0.05 if is_named else ratings.LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
         by_name(text) if is_named else Evidence("only_words", {"column": text}),
@@ -348,7 +354,8 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     if look.has_tags:
         return
     is_fit = not hold_more(look, found, of_register=len(every) > 2)
-    only = found if len(found) == 1 else told if len(told) == 1 else []
+    differ = [each for each in found if not (look.of(each).kind == "classes" or look.of(each).is_about_row)]
+    only = next((each for each in (found, told, differ) if len(each) == 1), [])
     if only and names.column(only[0]) not in names.TEXT:
         yield from (classes := list(_sorted(look, only[0], ratings.LIKELY)))
         if not classes and len(look.columns) > 1:
@@ -411,5 +418,3 @@ def _hold_most(look: Look, text: str) -> bool:
     beside = sum(len(str(value)) for column in look.columns if has_objects(look.of(column), anything=True)
                  and look.of(column).known not in names.OF_FILE for value in look.values(column))
     return beside > sum(len(str(value)) for value in look.values(text))
-
-

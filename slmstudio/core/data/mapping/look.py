@@ -277,8 +277,9 @@ class Look:
         """Columns whose values may be the classes of a text: a few that come again and again, and whose names don't say
         that they are about the row; the usual names of classes first, and codes last."""
         found = [column for column in self.columns if column != text and self.of(column).is_class and (
-            names.column(column) in names.KINDS or not (names.is_about(column) or names.rates(column) or (
-                self.of(column).words | set(names.column(column).split("_"))) & (names.PEOPLE_WORDS | names.BESIDE)))]
+            names.column(column) in names.KINDS or self.of(column).words & names.SORTED_WORDS or not (
+                names.is_about(column) or names.rates(column) or (self.of(column).words | set(
+                    names.column(column).split("_"))) & (names.PEOPLE_WORDS | names.BESIDE)))]
         return sorted(found, key=lambda column: (names.column(column) not in names.KINDS, self.of(column).are_codes))
 
     def texts(self, without: Container[str] = ()) -> list[str]:
@@ -289,7 +290,8 @@ class Look:
         found = [column for column in self.columns if column not in without and self.values(column)
                  and names.column(column) not in names.NO_TEXTS and (self.is_text(column) or (
                      self.of(column).are_lines and names.column(column) not in (*names.CONVERSATION, *names.TEXT)))
-                 and not self.of(column).is_number_or_date]
+                 and not (self.of(column).is_number_or_date or (
+                     self.of(column).kind == "ids" and names.is_about(column)))]
         sure = [column for column in found if column not in self.names]
         return found if all(self.of(column).is_word for column in sure) else sure
 

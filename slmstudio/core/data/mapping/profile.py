@@ -21,7 +21,7 @@ _PERSON = re.compile(r"(?:[A-Z][\w.'-]*\s*){1,4}")
 _OBJECT = re.compile(r"\s*\[?\s*\{.*\}\s*\]?\s*$", re.DOTALL)
 _ADDRESS = re.compile(r"\s*\S+[/\\@]\S+\s*")
 _END = re.compile(r"\s\S+[.?!।॥۔؟]\s*$")
-_ASKS = ("?", "？", "؟")
+_ASKS, _ENDS = re.compile(r"[?？؟](?:\s|$)"), re.compile(r"[.?!।॥۔。？！؟](?:\s|$)")
 _WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese."""
 _MOST_CLASSES = 100
@@ -185,8 +185,9 @@ class ColumnProfile:
 
     @cached_property
     def asks(self) -> float:
-        """Share of values that end with a question mark."""
-        return _mean([str(each).rstrip().endswith(_ASKS) for each in self.values])
+        """Share of values in which half of the sentences ask, or more."""
+        texts = map(str, self.values)
+        return _mean([2 * len(_ASKS.findall(text)) >= max(1, len(_ENDS.findall(text))) for text in texts])
 
 
 def _mean(figures: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations, islice, permutations
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.candidates import SURE, Evidence
 from slmstudio.core.data.mapping import choices, ratings, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of
 from slmstudio.core.data.mapping.profile import ColumnProfile
@@ -62,11 +62,14 @@ def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[s
     head, title = look.first(names.HEADS, (*without, *look.names)), look.of(look.first(names.HEADS, without))
     below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
     before = look.first(names.HISTORY, (answer,))  # what was said before it
-    remark = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
+    remarks = [before] if before and look.is_list(before) else [
+        each for each in look.unused_words((answer,)) if look.values(each) != look.values(answer)]
+    only = _only_text(look, answer)
     for is_fit, question, certainty in (
             (is_reply, head, ratings.SIMILAR),
             (is_sure or names.column(answer) == "code", look.first(below, without), ratings.SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or remark, ratings.LIKELY),
+            (is_sure and not may_name, only or next(iter(remarks), ""),
+             ratings.LIKELY if only or len(remarks) == 1 else ratings.DROPPED),
             (is_reply and title.is_word and not title.is_class, title.name, ratings.LIKELY - 0.01)):
         if is_fit and question:
             yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
@@ -91,7 +94,8 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     yield from wanted
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not hold_more(look, [answer]) and not is_title(look, answer, question)):
-        is_sure = names.column(question) not in names.NAMES and all(each.columns["output"] == answer for each in wanted)
+        is_sure = names.column(question) not in names.NAMES and not look.of(answer).is_class and all(
+            each.columns["output"] == answer for each in wanted)
         yield from answered(look, question, answer, ratings.LIKELY if is_sure else ratings.LOOK)
 
 
@@ -156,6 +160,7 @@ def answered(look: Look, question: str, answer: str, certainty: float, below: st
     if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
         certainty = min(certainty, ratings.DROPPED)  # of two answers, no one knows the better one
     certainty = min(certainty, _most(look, question, answer, below))
+    evidence = evidence or [Evidence("names_unclear")] * (certainty < SURE)
     found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
                      history=history if history and look.is_list(history) else "")
     yield from marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
@@ -189,10 +194,16 @@ def _parts(look: Look, answer: str) -> str:
 
 def marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:
     """A way to read the rows, or, where a column says which answers are good, that one and the same without it."""
-    if label:
-        yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
-                       label=label, **columns)
-    yield replace(found, certainty=ratings.UNLIKELY) if label else found
+    if not label:
+        yield found
+        return
+    is_published = names.column(columns["completion"]) in ("completion", *names.CONVERSATION)
+    may_be_class = names.column(label) in ("label", "labels") and look.of(label).is_number and not is_published and (
+        not all(isinstance(value, bool) for value in look.values(label)))
+    marks, plain = (ratings.SORTED, ratings.DROPPED) if may_be_class else (found.certainty, ratings.UNLIKELY)
+    yield look.map("labelled", min(found.certainty, marks),
+                   [*found.evidence, Evidence("mark_decides", {"column": label})], label=label, **columns)
+    yield replace(found, certainty=plain)
 
 
 def _same_form(look: Look, question: str) -> str:

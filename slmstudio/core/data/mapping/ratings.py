@@ -23,8 +23,10 @@ TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85,
 clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
 it could be."""
 SORTED, DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.65, 0.6, 0.5, 0.4, 0.3, 0.2
+RIVALLED = 0.7
 """What is asked about: a report with what it is sorted by; a text beside which words are dropped; columns without
-telling names; what another way explains better; what only may be; two such columns the other way round."""
+telling names; what another way explains better; what only may be; two such columns the other way round; and what would
+be sure, if other columns had nothing to be learned."""
 _LONG = 200
 """Characters, on average, of what is rather an answer than a question."""
 _RARE, _OFTEN = 0.3, 0.8

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice, pairwise
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
-from slmstudio.core.data.column_names import ask_and_answer, is_known, is_language, is_sure
+from slmstudio.core.data.column_names import HEAD_WORDS, all_words, ask_and_answer, is_known, is_language, is_sure
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources import texts
 from slmstudio.core.data.sources.row import Raw
@@ -26,11 +26,14 @@ LEAST_BELOW = 3
 MOST_TITLES = 8
 """Rows that may be above the names of a table's columns."""
 LONGEST_NAME = 40
+MOST_LONGER = 0.9
+"""Share of the cells below a name that are longer, at least: words of any length may be above others, too."""
 LETTERS = "ABCDEFGHIJ"
 _OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal", "टाइमस्टैम्प", "টাইমস্ট্যাম্প"})
 """What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
 _SENTENCE = re.compile(r"[?!।॥۔。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
 """Fewer than three words with a full stop are an abbreviation, such as "S. No." and "क्र.सं."."""
+_ASKS = re.compile(r"[?？؟]\W*$")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% -]+")
 """A number, or a date."""
@@ -97,7 +100,8 @@ def _headers(whole: Sequence[TableRow], said: Sequence[str]) -> list[range]:
         return [one]
     if said or not _may_name(cells):
         return [range(0)]
-    return [range(0), one] if _recurs(cells[0], cells[1:]) else [one, range(0)]
+    is_named = any(is_known(cell) or is_language(cell) or all_words(cell) & HEAD_WORDS for cell in cells[0])
+    return [one, range(0)] if is_named and not _recurs(cells[0], cells[1:]) else [range(0), one]
 
 
 def _recurs(first: list[str], rest: list[list[str]]) -> bool:
@@ -220,7 +224,9 @@ def _differ(first: list[str], rest: list[list[str]]) -> bool:
         return False
     if any(len(cells) > 2 and all(map(_NUMBER.fullmatch, cells)) for _, cells in columns):
         return True  # a word above numbers
-    longer = sum(sum(map(len, cells)) > 1.5 * len(name) * len(cells) or all(map(_NUMBER.fullmatch, cells))
+    longer = sum((sum(map(len, cells)) > 1.5 * len(name) * len(cells)
+                  and sum(len(cell) > len(name) for cell in cells) >= MOST_LONGER * len(cells))
+                 or all(map(_NUMBER.fullmatch, cells))
                  or (_CODE.fullmatch(name) is None and all(map(_CODE.fullmatch, cells)))
                  or (len(cells) > 3 and name not in cells and 2 * len(set(cells)) <= len(cells))
                  for name, cells in columns)
@@ -251,7 +257,10 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         is_sorted = 1 + sum(one != other for one, other in pairwise(first)) == len(set(first)) > 3
         if few and not is_sorted and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
-        return ["id", "text"] if is_counted(first) else ["question", "answer"]
+        if is_counted(first):
+            return ["id", "text"]
+        if 2 * sum(_ASKS.search(cell) is not None for cell in first) > len(first):
+            return ["question", "answer"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 

@@ -41,6 +41,8 @@ _STAMP = re.compile(rf"[\u200e\u200f\ufeff]?[\[(]?(?:{_DAY}(?:[^\W\d]{{1,12}}\s?
                     r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?"
                     r"(?:(?:\s?[^\d\])–:-]{1,12})?(?:[\])]|\s[-–])\s|(?:\s*[AaPp]\.?\s?[Mm]\.?)?\s)")
 """The time before a message, as WhatsApp and programs for transcripts write it."""
+_TIMED = re.compile(r"(?<=\w)\s*[\[(]\d[\d:.,\s–-]*[\])](?=\s*[:：])")
+"""When somebody speaks, in brackets behind the name: "Asha [00:12 - 00:15]:"."""
 _LABEL = re.compile(r"\s*(?:[-*+•>]\s+)?[*_]*[<\[]?(?P<label>[^\W\d_][^:：?!।;,\"“”=<>\[\]{}\\/|]{0,79}?)"
                     r"(?:(?:(?<!\s)[*_]*[:：](?!//)|[*_]*\s+[:：](?=[*_\s]|$))[*_]*(?=$|[^\d/])|\s[–—-](?=\s)|[>\]](?=\s))"
                     r"\s*(?P<text>.*)", re.DOTALL)
@@ -51,7 +53,9 @@ _NUMBER = re.compile(r"[\s#.(_-]*\d+[\s).]*")
 _BOLD_LINE = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
 _BLANKS = re.compile(r"\s{200,}")
 """A run of blanks for which patterns that begin with blanks would take hours."""
-_FENCE = re.compile(r"\s*(```|~~~)")
+_HEADING = re.compile(r"(?:\s*\d{1,4}[.)]\s+)?(?P<signs>#)")
+"""A heading may be an entry of a numbered list."""
+_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})(?P<language>[^`]*)")
 
 
 class Line(NamedTuple):
@@ -78,14 +82,16 @@ def lines_of(texts: Iterable[tuple[str, int] | Raw], markdown: bool) -> Iterator
             yield each
         elif each[0].strip():
             text = _BLANKS.sub(" ", each[0])
-            is_fence = markdown and _FENCE.match(text) is not None
-            yield Line(text, each[1], is_code=True) if is_code or is_fence else (
+            fence = _FENCE.fullmatch(text) if markdown else None
+            yield Line(text, each[1], is_code=True) if is_code or fence else (
                 _marked_up(text, each[1]) if markdown else Line(text, each[1]))
-            is_code ^= is_fence
+            if fence:  # one with a language opens a block, even where the block before wasn't closed
+                is_code = bool(fence["language"].strip()) or not is_code
 
 
 def _marked_up(text: str, number: int) -> Line:
-    if text.startswith("#"):
+    if heading := _HEADING.match(text):
+        text = text[heading.start("signs"):]
         title, gap, closing = text.lstrip("# ").rstrip().rpartition(" ")
         return Line(title if gap and not closing.strip("#") else f"{title}{gap}{closing}", number,
                     min(len(text) - len(text.lstrip("#")), BOLD - 1))
@@ -131,6 +137,9 @@ def marked(text: str) -> Label | None:
 def label_of(text: str) -> Label:
     """What begins a line: a name before a colon or a dash or in brackets, behind a time if there is one."""
     begin = text[:LONGEST_MARK]
+    if timed := _TIMED.search(begin):
+        text = begin[:timed.start()] + text[timed.end():]
+        begin = text[:LONGEST_MARK]
     stamp = _STAMP.match(begin)
     at = stamp.end() if stamp else 0
     day = stamp["day"] or "" if stamp else ""
@@ -270,7 +279,8 @@ def find(lines: Sequence[Line]) -> Labels:
                      share=len(levels) / max(1, len(lines)))
     for each in (replace(labels, by_blank=not is_stamped), labels):
         units = _units(each, lines)
-        several = sum(len(set(unit)) > 1 for unit in units)
+        several = sum(len(set(unit)) > 1 and not (
+            each.by_blank and role(unit[0]) != "user" and "user" in map(role, unit)) for unit in units)
         if len(units) > 1 and several >= (0.5 * len(units) if each.by_blank else 1):
             return replace(each, units=tuple(units))
     undivided = replace(labels, by_divider=False)

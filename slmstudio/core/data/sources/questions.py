@@ -72,6 +72,7 @@ _TICKED_AFTER = re.compile(rf"\s*(?P<text>\(?{_LETTER}[.)]\s.*\S)\s*[✓✔☑�
 _INLINE = re.compile(r"(?P<question>.+?)\s[*_]{0,3}(?P<word>[^\s:：.*_]{1,12})\.?[*_]{0,3}\s?[:：-]"
                      r"[*_]{0,3}\s+(?P<answer>\S.*)", re.DOTALL)
 """A question with its answer on the same line: "Who may join? A: Everybody."."""
+_RULE = re.compile(r"\s*(?:[-*_=~]\s*){3,}")
 _NUMBERED = re.compile(r"^\s*\d{1,4}\s*[.)]\s*")
 _DIGITS = re.compile(r"\d+")
 _ASKS = re.compile(r"[?؟？]\W*$")
@@ -102,8 +103,10 @@ def way_of(lines: Sequence[Line]) -> tuple[Way | None, float]:
 
 def best_way(lines: Sequence[Line]) -> Way:
     """The same for a text of which a user says that it holds questions."""
-    found, ways = way_of(lines)[0], get_args(Way)
-    return max(ways, key=lambda way: _measured(way, lines)[1]) if found is None else found
+    if found := way_of(lines)[0]:
+        return found
+    answered = {way: _measured(way, lines)[1] for way in get_args(Way)}
+    return max(answered, key=lambda way: (way != "entries" and answered[way] >= RULES[0].answered, answered[way]))
 
 
 def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:
@@ -137,7 +140,7 @@ def _pairs(found: Iterable[Block], way: Way) -> Iterator[Raw]:
     has_choices = False
     for block in chain(found, [_LAST]):
         if block.key in _BEGIN:
-            if asked and (way != "choices" or has_choices or answered):
+            if asked and (way not in ("choices", "sections") or has_choices or answered):  # else it is a title
                 yield _pair(asked, answered, has_choices)
             asked, answered = block.lines if block.key == "question" else [], []
             has_choices = False
@@ -150,8 +153,8 @@ def _pairs(found: Iterable[Block], way: Way) -> Iterator[Raw]:
 
 
 def _pair(asked: list[Line], answered: list[Line], has_choices: bool) -> Raw:
-    while answered and answered[-1].level == BOLD:
-        answered = answered[:-1]  # the title of what follows
+    while answered and (answered[-1].level == BOLD or _RULE.fullmatch(answered[-1].text)):
+        answered = answered[:-1]  # the title of what follows, or a rule above it
     question, answer = joined(asked), joined(answered)
     if has_choices and (letter := _CHOSEN.match(answer)):
         answer = _choice(question, letter[1]) + answer[letter.end(1):].lstrip(".)")
@@ -223,9 +226,8 @@ def _events_of_choices(lines: Iterable[Line]) -> Iterator[Event]:
     """The same of questions above choices: an answer are those that are ticked, or what is behind a mark below them."""
     asked = ended = False
     last = 0
-    for line in lines:
-        if not line.text.strip():
-            continue
+    filled = (line for line in lines if line.text.strip())
+    for line, below in pairwise(chain(filled, [Line("", 0)])):
         label = marked(line.text) or Label("", line.text)
         number = _NUMBERED.match(label.text)
         begins = line.level > 0 or label.role == "question"
@@ -235,7 +237,7 @@ def _events_of_choices(lines: Iterable[Line]) -> Iterator[Event]:
         elif asked and label.role == "answer":
             ended = True
             yield "answer", line._replace(text=label.text)
-        elif not asked or begins or (ended and (number or line.number > last + 1)):
+        elif not asked or begins or (ended and (number or line.number > last + 1 or _FIRST.match(below.text))):
             asked, ended = True, False
             yield "question", line._replace(text=_unnumbered(label.text), level=0)
         else:

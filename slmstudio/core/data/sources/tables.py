@@ -69,7 +69,7 @@ def is_by_tabs(first: bytes) -> bool:
 
 def is_of_markdown(first: bytes) -> bool:
     """Whether a text is hardly more than a table as Markdown writes it."""
-    lines = [line.strip() for line in first[: 1 << 16].split(b"\n") if line.strip()]
+    lines = [line.strip() for line in first.split(b"\n") if line.strip()]
     return len(lines) > 2 and any(_RULE.fullmatch(line.decode("utf-8", "replace")) for line in lines[:10]) and (
         4 * sum(line.startswith(b"|") for line in lines) > 3 * len(lines))
 

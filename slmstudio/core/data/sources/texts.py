@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, dropwhile, groupby, islice
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part, ranked
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import lines_of, stretches
 from slmstudio.core.data.sources import labels, questions
-from slmstudio.core.data.sources.labels import END, OUT, Block, Labels, Line, blocks, role
+from slmstudio.core.data.sources.labels import END, OUT, Labels, Line, blocks, role
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
@@ -33,7 +33,9 @@ MOST_NAMED = 8
 """People that are proposed as one side of a conversation."""
 KNOWN, ONE_KNOWN, UNKNOWN, GROUP = 0.9, 0.7, 0.6, 0.5
 """How sure a conversation is whose speakers are called by two known roles (or that a messenger wrote), by one, by none,
-and one of more than two people."""
+and one of more than two """
+AND = " + "
+"""Between several names, as `ReadOptions.user` has them."""
 _NO_TEXT = re.compile(
     r"[\u200e\u200f]*(?:<.*(?:omitted|attached).*>|.*\bomitted|.*\(file attached\)|this message was deleted\.?|"
     r"you deleted this message\.?|missed (?:voice|video) call.*|null)", re.IGNORECASE)
@@ -54,34 +56,77 @@ def conversation_candidates(labels: Labels) -> list[Candidate]:
         begins = Counter(next(key for key in unit if key in pair) for unit in labels.units
                          if not set(pair).isdisjoint(unit))
         pair = sorted(pair, key=lambda key: (role(key) == "assistant", role(key) != "user", -begins[key]))
-    if sum(counts[key] for key in pair) < LEAST_OF_PAIR * len(turns):
+    are_few = sum(counts[key] for key in pair) < LEAST_OF_PAIR * len(turns)
+    if are_few and not labels.dated:
         return []
     inner = sum(key not in pair for unit in labels.units
                 for key in dropwhile(lambda each: each not in pair, unit))
     is_group = inner > FEW * len(turns)
     is_known = (all(known) and labels.share >= LEAST_SHARE) or (labels.dated and len(counts) == 2)
     everyone = [key for key in ranked if key != pair[1]][:MOST_NAMED]
-    ways = [(pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP), (everyone, pair[1:], GROUP - 0.1),
-            (pair[1:], pair[:1], GROUP - 0.2)] if is_group else [
+    ways = [(everyone, pair[1:], GROUP)] if are_few else [
+        (pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP), (everyone, pair[1:], GROUP - 0.1),
+        (pair[1:], pair[:1], GROUP - 0.2)] if is_group else [
         (pair[:1], pair[1:], KNOWN if is_known else ONE_KNOWN if any(map(role, pair)) else UNKNOWN),
         *([] if all(known) else [(pair[1:], pair[:1], UNKNOWN - 0.1)])]
     found = []
     for *sides, certainty in ways:
-        user, assistant = (" + ".join(labels.names[key] for key in keys) for keys in sides)
+        user, assistant = (AND.join(labels.names[key] for key in keys) for keys in sides)
         found.append(Candidate("conversation", {}, ReadOptions(text_by="dialogue", user=user, assistant=assistant),
                                certainty, (Evidence("speakers", {"user": user, "assistant": assistant}),)))
     return found
 
 
+class Message(NamedTuple):
+    """One message of a chat: who said it, in which conversation, which may be that of a day, where it begins in the
+    file, and the role if it has one."""
+
+    who: str
+    text: str
+    day: str
+    line: int
+    role: str = ""
+
+
 def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """Roles and texts as messages, those of one role in a row as one."""
-    found: list[dict[str, Any]] = []
-    for side, text in said:
-        if found and found[-1]["role"] == side:
-            found[-1]["content"] = "\n".join(filter(None, (found[-1]["content"], text)))
-        else:
-            found.append({"role": side, "content": text})
-    return found
+    return [{"role": role, "content": "\n".join(filter(None, (text for _, text in each)))}
+            for role, each in groupby(said, lambda each: each[0])]
+
+
+def who_answers(user: str, assistant: str) -> str:
+    return tr("“{user}” asks and “{assistant}” answers; the model learns these answers.",
+              user=user.replace(AND, "”, “"), assistant=assistant.replace(AND, "”, “"))
+
+
+def joined(said: Iterable[Message], roles: Mapping[str, str], notes: list[str]) -> Iterator[Raw]:
+    """A row for each conversation, up to its last answer.
+
+    Args:
+        roles: of each who speaks; what others say is left out.
+        notes: gets sentences on what was left out.
+    """
+    others: Counter[str] = Counter()
+    unanswered = 0
+    for _, day in groupby(said, lambda each: each.day):
+        found = list(day)
+        here = [each for each in found if each.who in roles]
+        others.update(each.who for each in found if each.who not in roles)
+        messages = turns((roles[each.who], each.text) for each in here)
+        first = next((at for at, each in enumerate(messages) if each["role"] != "assistant"), len(messages))
+        answered = messages[first:]
+        if answered and answered[-1]["role"] == "user":
+            del answered[-1]
+        unanswered += len(messages) - len(answered)
+        if answered:
+            line = next(each.line for each in here if roles[each.who] != "assistant")
+            yield Raw({"messages": answered}, line)
+    if shown := [f"“{name}”" for name, n in others.most_common(5) if n]:
+        notes.append(tr("What {names} said was left out.", names=", ".join(shown)))
+    if unanswered:
+        notes.append(ntr("{n:,} message was left out: it is before a first question, or nobody answers it.",
+                         "{n:,} messages were left out: they are before a first question, or nobody answers them.",
+                         unanswered))
 
 
 def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: str, notes: list[str]) -> Iterator[Raw]:
@@ -93,32 +138,13 @@ def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: s
         notes: gets a sentence on who speaks, and later on what was left out.
     """
     roles = {name.strip().casefold(): side for side, names in (("user", user), ("assistant", assistant))
-             for name in [names, *names.split(" + ")]}
-    notes.append(tr("“{user}” asks and “{assistant}” answers; the model learns these answers.", user=user,
-                    assistant=assistant))
-    others: Counter[str] = Counter()
-    unanswered = 0
-    messages: list[Block] = []
-    for block in blocks(labels.events(lines, roles)):
-        if block.key in roles and not _NO_TEXT.fullmatch(block.lines[0].text):
-            messages.append(block)
-        elif block.key not in (OUT, END, *roles):
-            others[labels.names[block.key]] += 1
-    for _, unit in groupby(messages, key=lambda each: each.unit):
-        found = [(roles[each.key], each) for each in unit]
-        inner = list(dropwhile(lambda each: each[0] == "assistant", found))
-        answered = turns((side, each.text) for side, each in inner)
-        if answered and answered[-1]["role"] == "user":
-            del answered[-1]
-        unanswered += len(turns((side, "") for side, _ in found)) - len(answered)
-        if answered:
-            yield Raw({"messages": answered}, inner[0][1].lines[0].number)
-    if shown := [f"“{name}”" for name, n in others.most_common(5) if n]:
-        notes.append(tr("What is labelled {names} was left out.", names=", ".join(shown)))
-    if unanswered:
-        notes.append(ntr("{n:,} message was left out: it is before a first question, or nobody answers it.",
-                         "{n:,} messages were left out: they are before a first question, or nobody answers them.",
-                         unanswered))
+             for name in [names, *names.split(AND)]}
+    notes.append(who_answers(user, assistant))
+    said = (Message(block.key if block.key in roles else labels.names[block.key], block.text, str(block.unit),
+                           block.lines[0].number)
+            for block in blocks(labels.events(lines, roles))
+            if block.key not in (OUT, END) and not _NO_TEXT.fullmatch(block.lines[0].text))
+    return joined(said, roles, notes)
 
 
 def records(lines: Iterable[Line], labels: Labels) -> Iterator[Raw]:
@@ -152,8 +178,9 @@ HEADINGS = 3
 SHORT, STRUCTURED, NOT_PROSE = 4, 0.3, 0.5
 """Lines of a text that tell nothing, unless they are long; share of lines with labels, marks or choices from
 which a text is hardly prose; how sure it is to be learned so."""
-BY_HEADINGS = 0.4
-"""How sure it is that headings are questions which don't ask."""
+BY_HEADINGS, MOSTLY_SAID = 0.4, 0.5
+"""How sure it is that headings are questions which don't ask; share of lines with labels from which a text with
+headings is rather a conversation."""
 PROSE, LONG_ENOUGH, MOST_SIGNS, MOST_DIGITS = 0.5, 32, 0.04, 0.2
 """Share of a text that is prose at least; characters of a line of prose without a full stop; and shares of its signs
 and digits."""
@@ -161,8 +188,8 @@ LONGEST = 1000
 """Characters of a line that tell what it is: some patterns would take hours for a long run of one sign."""
 _FULL_STOP = re.compile(r"[.?!।॥۔…。？！:][\"'”’»)\]*_]*$", re.DOTALL)
 _SIGN = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
-_SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t")
-"""A line of a program's settings, or of a table."""
+_SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t|\"[^\"]*\"\s*:")
+"""A line of a program's settings, of a table, or of JSON."""
 _MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
 _TABLE = re.compile(r"\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+")
 """A row of a table, or a rule, as Markdown and reStructuredText have them."""
@@ -198,9 +225,12 @@ def candidates(lines: Sequence[Line], found: Labels, default: str) -> tuple[Cand
     evidence: tuple[Evidence, ...] = (_recurring(found) if way == "records" else Evidence("questions"),)
     prose = _prose(lines, found, default)
     headings = sum(line.level > 0 for line in lines)
+    if headings >= HEADINGS and found.share < MOSTLY_SAID:  # subjects, with remarks below them
+        conversations = [replace(each, certainty=min(each.certainty, BY_HEADINGS - 0.1))
+                         if each.certainty <= UNKNOWN else each for each in conversations]
     if best := max([certainty, *(each.certainty for each in conversations)]):
-        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, best - 0.1))
-    elif headings >= HEADINGS or (found.are_fields and not prose.is_sure):
+        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, max(best - 0.1, BY_HEADINGS)))
+    if best < BY_HEADINGS and (headings >= HEADINGS or (found.are_fields and not prose.is_sure)):
         certainty, evidence = BY_HEADINGS, (Evidence("headings", {"n": headings}),) if headings else prose.evidence
     asked = [Candidate("question_answer", {}, ReadOptions(text_by=QUESTION), certainty, evidence)] * (certainty > 0)
     return ranked([*asked, *conversations, prose])

@@ -73,7 +73,8 @@ def test_a_chat_of_sillytavern(tmp_path):
         {"name": who, "is_user": who == "You", "send_date": "x", "mes": text} for who, text in said)]
     dataset = read(tmp_path, rows)
     assert conversations(dataset) == [[ASK, GOOD]]
-    assert dataset.notes[-1] == "What the assistant says before the first question is left out (1 row)."
+    assert dataset.notes[-1] == (
+        "1 message was left out: it is before a first question, or nobody answers it.")
 
 
 ANDROID = """12/03/24, 9:41\u202fam - Messages and calls are end-to-end encrypted. Tap to learn more.
@@ -158,9 +159,9 @@ def test_the_chats_of_an_export_are_found_in_it(tmp_path):
     everything = {"about": "All.", "contacts": contacts, "chats": {"about": "", "list": [chat]}}
     dataset = read(tmp_path, everything, "all.json")
     assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], True)
-    assert "The model learns what “Desk” answers to “Asha”" in dataset.notes[-1]
+    assert "“Asha” asks and “Desk” answers" in dataset.notes[-1]
     other = read_dataset(dataset.path, options=ReadOptions(user="Ravi"))  # as in another of the chats
-    assert (conversations(other), other.notes[-2]) == ([[ASK, GOOD]], "Nobody in “Desk” is called Ravi.")
+    assert (conversations(other), other.notes[-3]) == ([[ASK, GOOD]], "Nobody in “Desk” is called Ravi.")
 
 
 @pytest.mark.parametrize(("people", "options"), [(1, {}), (3, {"user": "U1", "assistant": "nobody"})])

@@ -26,6 +26,7 @@ SURE = {
     "text, and where it is from": ({"text": BODY, "url": "https://a.in/{}", "author": "Asha Joshi {}"}, "text=text"),
     "a thing, what it is, and its picture": ({"name": TITLE, "description": BODY, "image_url": "https://a.in/{}.png"},
                                              "instruction=name,output=description"),
+    "long texts that ask here and there": ({"text": f"Is it clean? {BODY} It is."}, "text=text"),
     "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
     "questions among their tags and codes": (
         {"question id": "Q-{}-1", "question_tag": ("fees, dates, rules of the office", "timings of the ward office"),
@@ -66,6 +67,19 @@ ASKED = {
     "what is expected": ({"input": ASK, "expected_risk": ("low", "high")}, ["instruction=input,output=expected_risk"]),
     "what is expected of a ticket": ({"subject": TITLE, "body": BODY, "expected_action": REPLY}, [
         "instruction=subject,input=body,output=expected_action"]),
+    "a complaint, where it was sent, and how urgent it is": (
+        {"complaint_id": NUMBER, "complaint_text": BODY, "department": PLACE, "priority": ("Low", "High")}, [
+            "instruction=complaint_text,output=department", "instruction=complaint_text,output=priority",
+            "text=complaint_text"]),
+    "verses in two columns and what they mean": (
+        {"Line 1": TITLE, "Line 2": "which shines on {}", "English Translation": BODY}, [
+            "instruction=Line 1,output=English Translation"]),
+    "questions without answers": ({"text": ASK}, ["text=text"]),
+    "a number that may be a class": ({"question": ASK, "answer": REPLY, "label": ("0", "1")}, [
+        "label=label,prompt=question,completion=answer", "instruction=question,output=answer"]),
+    "two languages, and a sentence in both": (
+        {"tamil": "veedu {}", "english": "house {}", "example": REPLY, "example_translation": BODY}, [
+            "instruction=example,output=example_translation", "instruction=tamil,output=english"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
         "instruction=description,output=hs_code", "text=description"]),

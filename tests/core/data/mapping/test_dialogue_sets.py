@@ -32,7 +32,7 @@ def comparison(choice, **info):
 def test_of_two_summaries_the_chosen_one_is_better(tmp_path):
     dataset = read(tmp_path, [comparison(0, title="Goa", post=Q), comparison(1, title="Goa", post=Q),
                               comparison(0, article=Q)])
-    assert (dataset.layout, dataset.problems, dataset.unused_words) == ("preference", [], ("worker",))
+    assert (dataset.layout, dataset.problems, dataset.unused_words) == ("preference", [], ("split", "worker"))
     assert [(record.messages[0]["content"], record.messages[1]["content"], record.rejected)
             for record in dataset.records] == [(f"Goa\n\n{Q}", A, B), (f"Goa\n\n{Q}", B, A), (Q, A, B)]
 

@@ -181,10 +181,10 @@ def test_unsafe_answers_are_not_learned_as_good(tmp_path):
 @pytest.mark.parametrize(("text", "kind", "values"), [
     ("text", "label", (0, 1)), ("text", "label", ("0", "1")), ("sentence", "label", (0, 1, 2)),
     ("tweet", "class", (0, 1)), ("text", "stars", (1, 5))])
-def test_the_number_of_a_class_is_the_answer_and_said_to_be_one(tmp_path, text, kind, values):
+def test_the_number_of_a_class_is_the_answer(tmp_path, text, kind, values):
     dataset = read(tmp_path, [{text: f"{Q} {at}", kind: values[at % len(values)]} for at in range(12)])
     assert list(dataset.records[1].messages) == [user(f"{Q} 1"), says(str(values[1]))]
-    assert dataset.layout == "instruction" and f'The number in "{kind}" is learned as the answer' in dataset.notes[0]
+    assert dataset.layout == "instruction"
 
 
 def test_a_question_without_an_answer_is_said_to_have_none(tmp_path):
@@ -265,7 +265,6 @@ def test_the_title_of_a_text_is_sorted_with_it(tmp_path):
             for at in range(9)]
     dataset = read(tmp_path, rows)  # as AG News
     assert list(dataset.records[1].messages) == [user("Goa 1 wins\n\nThe team 1 from Goa has won."), says("1")]
-    assert 'The number in "Class Index"' in dataset.notes[0]
 
 
 def test_a_text_whose_words_are_tagged_is_not_learned_as_text(tmp_path):

@@ -101,7 +101,6 @@ def test_ratings_are_named_for_what_they_are(tmp_path):
     dataset = read(tmp_path, rows)
     assert (dataset.layout, dataset.count) == ("instruction", 2)
     assert {"helpfulness", "correctness"} <= set(dataset.unused)
-    assert any('The ratings in "correctness", "helpfulness" ' in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(("winners", "first"), [((1, 2, 1), "A"), ((0, 1, 0), "A"), ((2, 2, 2), "B"), ((0, 0, 0), "A"),

@@ -283,19 +283,6 @@ def test_what_is_not_used_is_named(tmp_path, row, named):
     assert read(tmp_path, row).unused == named
 
 
-@pytest.mark.parametrize("chat", [False, True], ids=["read quickly", "row by row"])
-def test_the_part_that_a_row_belongs_to_matters_where_there_are_several(tmp_path, chat):
-    def unused(*parts):
-        rows = [{**({"messages": [ASK, GOOD]} if chat else {"instruction": Q, "output": A}), "split": part}
-                for part in parts]
-        path = tmp_path / "rows.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return read_dataset(path).unused
-
-    assert unused("train", "train", "train") == unused("train", None, "", "train") == ()
-    assert unused("train", "test", "train") == ("split",)
-
-
 def test_a_person_knows_better(tmp_path):
     path = tmp_path / "odd.jsonl"
     path.write_text(json.dumps({"title": Q, "notes": A, "extra": "x", "more": "y"}) + "\n")

@@ -101,7 +101,7 @@ FILES = {
                                [user("The food 0 was fine, and I would go again"), says("0")]),
     "the same, with tabs": ("sst.tsv", "{half}\tThe film number {at} was fine\n",
                             [user("The film number 0 was fine"), says("0")]),
-    "numbers that don't count": ("words.csv", "{square},word {at} here\n", [user("0"), says("word 0 here")]),
+    "numbers that don't count": ("words.csv", "{square},word {at} here\n", "word 0 here"),
     "numbers of lines": ("lines.csv", "{at},The film number {at}\n", "The film number 0"),
     "numbers of paragraphs": ("law.txt", "{at}.\tThe tenant pays on day {at}.\n", "0.\tThe tenant pays on day 0."),
     "Anki's, with three columns": ("cards.txt", "Hello {at}\tHola {at}\tgreetings\n",
@@ -143,3 +143,8 @@ def test_two_system_messages_before_the_first_question_are_not_an_answer(tmp_pat
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "system", "content": "Be kind."}, user("Hi")]
     with pytest.raises(UserError, match="only the first message may be one"):
         read(tmp_path, [{"prompt": prompt, "chosen": f"Good {at}.", "rejected": f"Bad {at}."} for at in range(4)])
+
+
+def test_text_with_what_was_marked_in_it_is_asked_about(tmp_path):
+    rows = [{"text": f"Hello {at} there", "entities": [{"start": 0, "label": "X"}]} for at in range(8)]
+    assert not read(tmp_path, rows).is_sure
