@@ -1,1 +1,1 @@
-"""Questions and answers made from documents: starting that, following it, and reviewing what it makes. Shown in Data."""
+"""Questions and answers made from documents: begin, follow, and review what is made. Shown in Data."""

@@ -37,7 +37,8 @@ class DatasetCard(Card):
         self.later = SecondaryButton(tr("Continue reviewing"), tr("Back to the questions."), name="dataset_back",
                                      clicked=self.back)
         self.make = PrimaryButton(tr("Open in Data →"), tr("Write the dataset, check it, and show it in the Data tab."),
-                                  name="dataset_make", clicked=lambda: self.wanted.emit(self.accepted.radio.isChecked()))
+                                  name="dataset_make",
+                                  clicked=lambda: self.wanted.emit(self.accepted.radio.isChecked()))
         fill(self.body, self.words, self.accepted, self.all, self.test, STRETCH, self.banner,
              row_of(STRETCH, self.later, self.make))
 

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QTextBrowser
 
-from slmstudio.core.documents.evidence import find_quotation
+from slmstudio.core.documents import evidence
 from slmstudio.core.documents.passages import Passage
 from slmstudio.core.documents.project import Pair, Project
 from slmstudio.core.i18n import tr
@@ -38,7 +38,6 @@ class PageCard(Card):
                                  clicked=lambda: self._turn(-1))
         self.after = IconButton("chevron-right", tr("The passage after"), name="page_after",
                                 clicked=lambda: self._turn(1))
-        self.header.insertWidget(1, self.place)
         for button in (self.before, self.after):
             button.setProperty("kind", "outlined")
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -49,7 +48,8 @@ class PageCard(Card):
         self.text.setTabChangesFocus(True)
         self.text.document().setDocumentMargin(theme.SPACE_S)
         theme.THEME.changed.connect(self._show)
-        fill(self.body, (self.text, 1))
+        self.body.setSpacing(theme.SPACE_S)
+        fill(self.body, self.place, (self.text, 1))
 
     def set_project(self, project: Project, pages: dict[str, int | None]) -> None:
         """
@@ -130,6 +130,12 @@ class PageCard(Card):
             cursor.insertText(last + "\n", bold)
         self._begin = len(self.text.toPlainText())
         cursor.insertText(passage.text, plain)
+        lines.setLineHeight(theme.SPACE_S, QTextBlockFormat.LineHeightTypes.FixedHeight.value)
+        block = self.text.document().begin()
+        while block.isValid():  # between two paragraphs there is less than a line
+            if not block.text().strip():
+                QTextCursor(block).setBlockFormat(lines)
+            block = block.next()
 
     def _mark(self) -> bool:
         """Mark the quotation where its passage is shown, and bring it into sight."""
@@ -137,7 +143,7 @@ class PageCard(Card):
             mark(self.text, 0, 0, "mark")
             return False
         text = self._project.passages()[self._own].text
-        found = find_quotation(text, self._quotation) if self._quotation.strip() else None
+        found = evidence.find(self._quotation, text)
         begin, end = found or (0, 0)
         mark(self.text, self._begin + begin, self._begin + end, "mark")
         if found:

@@ -69,10 +69,8 @@ class PairCard(Card):
         self.test = Chip(tr("test set"), name="pair_test")
         self.test.setToolTip(tr("Its section is held out: the question becomes a part of the test set, and is never "
                                 "learned."))
-        self.teacher = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="pair_teacher")
         for place, chip in enumerate((self.kind, self.found, self.test, self.state), 1):
             self.header.insertWidget(place, chip)
-        self.header.addWidget(self.teacher)
         self.fields = {
             "question": _Field("question", tr("Question"), tr("As someone would ask who doesn't have the document "
                                                               "before them."), LINES["question"]),
@@ -111,15 +109,13 @@ class PairCard(Card):
 
     # -- what is shown ----------------------------------------------------------------------------------------
 
-    def show_pair(self, pair: Pair, title: str, kind: str, teacher: str, why: str) -> None:
+    def show_pair(self, pair: Pair, kind: str, why: str) -> None:
         """
         Args:
             why: why it was left out, or what was done last, in a sentence.
         """
         self._pair = pair
-        self.title.setText(title)
         self.kind.set(kind)
-        self.teacher.setText(teacher)
         self.test.setVisible(pair.held_out)
         state = state_of(pair)
         self.state.set(*{TAKEN: (tr("accepted"), "ok"), DROPPED: (tr("rejected"), "bad"), WAITING: ("", "plain"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QAbstractListModel, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QTextCharFormat, QTextCursor
+from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent, QPalette, QResizeEvent, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QListView,
@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QStyleOptionViewItem,
     QStylePainter,
     QTextEdit,
+    QWidget,
 )
 
 from slmstudio.core.i18n import number_text, tr
@@ -75,7 +76,7 @@ class KeyButton(QPushButton):
 
 # -- A list of a few choices, each with how many there are.
 
-COUNT, KIND, DEEP = (Qt.ItemDataRole.UserRole + number for number in range(3))
+COUNT, KIND, SMALL = (Qt.ItemDataRole.UserRole + number for number in range(3))
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,14 @@ class Counted:
     Attributes:
         value: what it stands for.
         kind: of the chip, as of `Chip`.
-        deep: it is a part of the line above.
+        small: it is a sentence, which wraps.
     """
 
     text: str
     value: object
     count: int
     kind: str = "plain"
-    deep: bool = False
+    small: bool = False
 
 
 class _CountModel(QAbstractListModel):
@@ -120,12 +121,29 @@ class _CountModel(QAbstractListModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(line.text)
         return {Qt.ItemDataRole.DisplayRole: line.text, COUNT: number_text(line.count),
-                KIND: line.kind, DEEP: line.deep}.get(role)
+                KIND: line.kind, SMALL: line.small}.get(role)
 
 
 class _CountDelegate(QStyledItemDelegate):
+    """Paints a line, or a small sentence in several."""
+
+    def _shares(self, rect: QRect, index: Index) -> tuple[QRect, QRect]:
+        """The room of the text, and that of the chip with the count."""
+        letters = QFontMetrics(theme.base_font(theme.SMALL_SIZE))
+        wide = letters.horizontalAdvance(str(index.data(COUNT))) + 2 * theme.SPACE_S
+        inner = rect.adjusted(theme.SPACE_S, theme.SPACE_XS, -theme.SPACE_XS,
+                              -theme.SPACE_XS)
+        return (inner.adjusted(0, 0, -wide - theme.SPACE_S, 0),
+                QRect(inner.right() - wide + 1, inner.top(), wide, letters.height() + 2))
+
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return QSize(0, theme.line_height(theme.SMALL_SIZE) + 2 * theme.SPACE_XS)
+        high = theme.line_height()
+        if index.data(SMALL):
+            view: QWidget = self.parent().viewport()  # type: ignore[attr-defined]
+            room, _ = self._shares(QRect(0, 0, view.width(), 1000), index)
+            high = QFontMetrics(theme.base_font(theme.SMALL_SIZE)).boundingRect(
+                room, int(Qt.TextFlag.TextWordWrap), str(index.data())).height()
+        return QSize(0, high + 2 * theme.SPACE_XS)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         painter.save()
@@ -136,17 +154,16 @@ class _CountDelegate(QStyledItemDelegate):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(theme.colour("accent_ground" if selected else "hover"))
             painter.drawRoundedRect(rect, theme.RADIUS_SMALL, theme.RADIUS_SMALL)
-        deep = bool(index.data(DEEP))
-        inner = rect.adjusted(theme.SPACE_L + theme.SPACE_XS if deep else theme.SPACE_S, 0, -theme.SPACE_XS, 0)
+        room, chip = self._shares(rect, index)
         painter.setFont(theme.base_font(theme.SMALL_SIZE))
-        letters, count = painter.fontMetrics(), str(index.data(COUNT))
-        wide, high = letters.horizontalAdvance(count) + 2 * theme.SPACE_S, letters.height() + 2
         ground, ink = CHIP_COLOURS[str(index.data(KIND))]
-        paint_chip(painter, QRect(inner.right() - wide + 1, inner.center().y() - high // 2, wide, high), count,
-                   "card" if selected else ground, ink)
-        paint_text(painter, inner.adjusted(0, 0, -wide - theme.SPACE_XS, 0), str(index.data()),
-                   theme.SMALL_SIZE if deep else theme.TEXT_SIZE, "muted" if deep else "ink", selected,
-                   Qt.AlignmentFlag.AlignLeft, Qt.TextElideMode.ElideRight)
+        paint_chip(painter, chip, str(index.data(COUNT)), "card" if selected else ground, ink)
+        if index.data(SMALL):
+            painter.setPen(theme.colour("ink" if selected else "muted"))
+            painter.drawText(room, int(Qt.TextFlag.TextWordWrap), str(index.data()))
+        else:
+            paint_text(painter, room, str(index.data()), theme.TEXT_SIZE, "ink", selected,
+                       Qt.AlignmentFlag.AlignLeft, Qt.TextElideMode.ElideRight)
         theme.draw_item_focus(painter, option)
         painter.restore()
 
@@ -177,14 +194,20 @@ class CountList(QListView):
         theme.THEME.changed.connect(self._fit)
 
     def show_lines(self, lines: Sequence[Counted], value: object) -> None:
-        """Show these, the one of this value as the chosen one."""
+        """Show these, the one of this value, if it is among them, as the chosen one."""
         self._quiet = True
         self.counts.show_lines(lines)
-        row = next((at for at, each in enumerate(lines) if each.value == value), 0)
+        row = next((at for at, each in enumerate(lines) if each.value == value), -1)
         if self.currentIndex().row() != row:
-            self.setCurrentIndex(self.counts.index(row))
+            self.setCurrentIndex(self.counts.index(row))  # none, where there is no such line
         self._quiet = False
         self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.scheduleDelayedItemsLayout()
+            self._fit()
 
     def _fit(self) -> None:
         high = sum(self.sizeHintForRow(row) for row in range(self.counts.rowCount()))

@@ -26,12 +26,12 @@ from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import announce, report_error
 from slmstudio.gui.common.widgets.layouts import pages_of, row_in
 from slmstudio.gui.documents.dataset_card import DatasetCard
-from slmstudio.gui.documents.pair_card import PairCard
 from slmstudio.gui.documents.page_card import PageCard
+from slmstudio.gui.documents.pair_card import PairCard
 from slmstudio.gui.documents.review_list import WAITING, Filters, ReviewList
 from slmstudio.gui.documents.side_card import SideCard
 
-SIDES = ((0, 176, 210), (1000, 200, 300), (1200, 220, 400))
+SIDES = ((0, 180, 210), (1000, 210, 300), (1200, 240, 380))
 """From each width on, the widths of the columns at the sides."""
 
 
@@ -112,7 +112,7 @@ class ReviewView(QWidget):
         """Review another project. Its pairs were read off the UI thread."""
         self.project, self.list, self._done = found.project, found, ""
         documents = found.project.documents()
-        self.side.show_project(found.project.name, documents)
+        self.side.show_project(found.project, documents)
         self.page.set_project(found.project, {each.name: each.pages for each in documents})
         found.filter(found.filters)
         self._show_pairs()
@@ -154,7 +154,7 @@ class ReviewView(QWidget):
         self.middle.setCurrentWidget(self.pair)
         doubts = join_sentences(*(tr("{sentence}.", sentence=tr(DOUBTS[code])) for code in pair.doubts)
                                 ) if pair.is_left_out else ""
-        self.pair.show_pair(pair, "", tr(KINDS[pair.kind]), self._teacher(), doubts or self._done)
+        self.pair.show_pair(pair, tr(KINDS[pair.kind]), doubts or self._done)
         self._show_title()
         self.pair.show_found(self.page.show_passage(pair))
 
@@ -164,11 +164,6 @@ class ReviewView(QWidget):
         self.pair.title.setText(title)
         pair = self.list.current
         self.setAccessibleName(tr("{title}: {question}", title=title, question=pair.question) if pair else "")
-
-    def _teacher(self) -> str:
-        assert self.project is not None
-        name = str(self.project.settings.teacher.get("name") or "")
-        return tr("teacher: {name}", name=name) if name else ""
 
     def _say_why_empty(self) -> None:
         assert self.list is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from slmstudio.core.documents.project import ACCEPTED, EDITED, REJECTED, RESTORED, Pair, Project
+from slmstudio.core.documents.project import ACCEPTED, REJECTED, RESTORED, Pair, Project
 from slmstudio.core.time_left import TimeLeft
 
 WAITING, TAKEN, DROPPED, LEFT_OUT, ALL = "waiting", "accepted", "rejected", "left_out", "all"
@@ -137,7 +137,7 @@ class ReviewList:
                 self._advance()
 
     def decide_section(self) -> int:
-        """Accept what waits in the current pair's section, and go on. Returns how many that were. Raises as `decide`."""
+        """Accept what waits in the current pair's section, and go on. Returns how many those were. As `decide`."""
         if (pair := self.current) is None:
             return 0
         section = self.project.section_of(pair)

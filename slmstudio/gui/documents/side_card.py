@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.documents.evidence import DOUBTS
-from slmstudio.core.documents.project import KINDS, Counts, DocumentInfo
+from slmstudio.core.documents.project import KINDS, Counts, DocumentInfo, Project
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import Card, scrolled
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.buttons import ButtonRow, IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill
-from slmstudio.gui.common.widgets.progress import ProgressBar, ProgressStrip
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill
+from slmstudio.gui.common.widgets.progress import ProgressBar
 from slmstudio.gui.documents.parts import Counted, CountList
 from slmstudio.gui.documents.review_list import ALL, DROPPED, LEFT_OUT, SCOPES, TAKEN, WAITING, Filters, ReviewList
 
@@ -31,32 +32,58 @@ def size_text(documents: Sequence[DocumentInfo]) -> str:
     """As in "38 documents, 412 pages"."""
     count = ntr("{n:,} document", "{n:,} documents", len(documents))
     pages = sum(each.pages or 0 for each in documents)
-    return tr("{documents}, {pages}", documents=count, pages=ntr("{n:,} page", "{n:,} pages", pages)) if pages else count
+    if not pages:
+        return count
+    return tr("{documents}, {pages}", documents=count, pages=ntr("{n:,} page", "{n:,} pages", pages))
 
 
-class WorkStrip(ProgressStrip):
-    """How far the making of questions is, with Pause and Stop.
+class WorkStrip(QWidget):
+    """How far the making of questions is, with Pause, Stop and Continue.
 
     Signals:
-        pause_wanted: pause, or resume.
+        pause_wanted, stop_wanted, resume_wanted: what the user pressed; the first one pauses and resumes.
     """
 
     pause_wanted = Signal()
+    stop_wanted = Signal()
+    resume_wanted = Signal()
 
     def __init__(self) -> None:
-        super().__init__(lines=2, name="documents_progress",
-                         tip=tr("Stop making questions. Those that are finished stay, and you can continue later."))
-        self.cancel.setText(tr("Stop"))
-        self.cancel.setObjectName("documents_stop")
+        super().__init__()
+        self.words = text_label("", "small", wrap=True, name="documents_work")
+        self.bar = ProgressBar()
+        self.bar.setAccessibleName(tr("Passages that are finished"))
         self.pause = SecondaryButton("", "", "small", name="documents_pause", clicked=self.pause_wanted)
-        self.row.insertWidget(1, self.pause)
-        self.show_paused(False)
+        self.stop = SecondaryButton(tr("Stop"), tr("Stop making questions. Those that are finished stay, and you can "
+                                                   "continue later."), "small", name="documents_stop",
+                                    clicked=self.stop_wanted)
+        self.resume = SecondaryButton(tr("Continue"), tr("Make the questions of the passages that are left."), "small",
+                                      name="documents_resume", clicked=self.resume_wanted)
+        row = ButtonRow()
+        fill(row.box, self.pause, self.stop, self.resume, STRETCH)
+        column_in(self, self.words, self.bar, row, spacing=theme.SPACE_XS)
+        self.show_work(0, 0, working=False)
 
-    def show_paused(self, paused: bool) -> None:
+    def show_work(self, done: int, total: int, *, working: bool, paused: bool = False,
+                  seconds_left: float | None = None, words: str = "") -> None:
+        """
+        Args:
+            done, total: passages; nothing is shown where all are finished.
+            words: what is done instead of asking, as in "Loading the model".
+        """
+        self.setVisible(working or done < total)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        count = tr("Questions made for {done:,} of {total:,} passages", done=done, total=total)
+        left = tr("{time} left", time=units.format_about(seconds_left)) if seconds_left is not None else ""
+        self.words.setText(" · ".join(filter(None, (
+            count if total else "", tr("paused") if paused else words or left if working else ""))))
         self.pause.setText(tr("Resume") if paused else tr("Pause"))
         self.pause.setToolTip(tr("Continue with the next passage.") if paused else
                               tr("Pause after the passages that are being worked on."))
-        self.pause.setEnabled(True)
+        for button, shown in ((self.pause, working), (self.stop, working), (self.resume, not working)):
+            button.setVisible(shown)
+            button.setEnabled(True)
 
 
 class SideCard(Card):
@@ -64,37 +91,37 @@ class SideCard(Card):
         back: the user wants to see the other projects.
         filtered(Filters): the user wants to see other pairs.
         dataset_wanted: the user wants to make a dataset of what is there.
-        resume_wanted: the user wants the making to continue.
     """
 
     back = Signal()
     filtered = Signal(object)
     dataset_wanted = Signal()
-    resume_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__(tr("From documents"))
-        self.header.addWidget(SecondaryButton(tr("← Back"), tr("Back to your documents. Everything is saved."), "small",
-                                              name="review_back", clicked=self.back))
+        self.header.insertWidget(0, IconButton("chevron-left", tr("Back to your documents. Everything is saved."),
+                                               name="review_back", clicked=self.back))
         self._filters = Filters()
         self.name = ElidedLabel("", "strong", name="review_name")
         self.size = text_label("", "small", wrap=True, name="review_size")
         self.scopes = CountList(tr("Show"), tr("Which questions are shown."), "review_scopes")
-        self.scopes.chosen.connect(self._choose_scope)
+        self.scopes.chosen.connect(lambda scope: self._tell(scope=scope, doubt=""))
+        self.because = text_label(tr("Left out because"), "section")
+        self.doubts = CountList(tr("Left out because"), tr("Show what was left out for one reason."), "review_doubts")
+        self.doubts.chosen.connect(lambda doubt: self._tell(scope=LEFT_OUT, doubt=doubt))
         self.boxes = {"document": self._box("document", tr("Document"), tr("Show the questions of one document.")),
                       "section": self._box("section", tr("Section"), tr("Show the questions of one section.")),
                       "kind": self._box("kind", tr("Kind"), tr("Show the questions of one kind."))}
         self.work = WorkStrip()
-        self.resume = SecondaryButton(tr("Continue"), tr("Make the questions of the passages that are left."), "small",
-                                      name="documents_resume", clicked=self.resume_wanted)
         self.bar = ProgressBar()
         self.bar.setAccessibleName(tr("Reviewed"))
         self.pace = text_label("", "small", wrap=True, name="review_pace")
         self.dataset = SecondaryButton(tr("Make a dataset…"), tr("Make a dataset of what is accepted so far. You can "
                                                                  "continue the review afterwards."),
                                        name="review_dataset", clicked=self.dataset_wanted)
-        inner = column_widget(self.scopes, *self.boxes.values(), STRETCH, spacing=theme.SPACE_S)
-        fill(self.body, self.name, self.size, (scrolled(inner), 1), self.work, self.resume, self.bar, self.pace,
+        inner = column_widget(self.scopes, *self.boxes.values(), self.because, self.doubts, STRETCH,
+                              spacing=theme.SPACE_S)
+        fill(self.body, self.name, self.size, (scrolled(inner), 1), self.work, self.bar, self.pace,
              self.dataset)
         self.body.setSpacing(theme.SPACE_S)
 
@@ -107,21 +134,22 @@ class SideCard(Card):
 
     # -- what is shown ----------------------------------------------------------------------------------------
 
-    def show_project(self, name: str, documents: Sequence[DocumentInfo]) -> None:
-        self.name.setText(name)
-        self.size.setText(size_text(documents))
+    def show_project(self, project: Project, documents: Sequence[DocumentInfo]) -> None:
+        self.name.setText(project.name)
+        teacher = str(project.settings.teacher.get("name") or "")
+        self.size.setText(" · ".join(filter(None, (size_text(documents), teacher))))
 
     def show_list(self, reviewed: ReviewList, counts: Counts) -> None:
         """Show the filters, with what there is to choose from, and how far the review is."""
         self._filters = reviewed.filters
-        names, lines = scope_names(), []
-        for scope in SCOPES:
-            lines.append(Counted(names[scope], (scope, ""), getattr(counts, scope),
-                                 "warn" if scope == LEFT_OUT and counts.left_out else "plain"))
-            if scope == LEFT_OUT:
-                lines += [Counted(tr(DOUBTS[code]), (scope, code), count, deep=True)
-                          for code, count in counts.by_doubt.items()]
-        self.scopes.show_lines(lines, (self._filters.scope, self._filters.doubt))
+        names = scope_names()
+        self.scopes.show_lines([Counted(names[scope], scope, getattr(counts, scope),
+                                        "warn" if scope == LEFT_OUT and counts.left_out else "plain")
+                                for scope in SCOPES], self._filters.scope)
+        self.doubts.show_lines([Counted(tr(DOUBTS[code]), code, count, small=True)
+                                for code, count in counts.by_doubt.items()], self._filters.doubt)
+        for each in (self.because, self.doubts):
+            each.setVisible(bool(counts.by_doubt))
         documents = dict.fromkeys(document for document, _ in reviewed.sections.values())
         self._offer("document", tr("All documents"), [(each, each) for each in documents])
         wanted = self._filters.document
@@ -152,9 +180,6 @@ class SideCard(Card):
         box.setEnabled(len(choices) > 1)
 
     # -- what is chosen ---------------------------------------------------------------------------------------
-
-    def _choose_scope(self, value: tuple[str, str]) -> None:
-        self._tell(scope=value[0], doubt=value[1])
 
     def _choose(self, name: str) -> None:
         chosen = {name: self.boxes[name].currentData()}
