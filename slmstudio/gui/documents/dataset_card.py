@@ -41,6 +41,7 @@ class DatasetCard(Card):
                                   clicked=lambda: self.wanted.emit(self.accepted.radio.isChecked()))
         fill(self.body, self.words, self.accepted, self.all, self.test, STRETCH, self.banner,
              row_of(STRETCH, self.later, self.make))
+        self.show_counts(Counts(0, 0, 0, 0, 0, {}), 0)
 
     def show_counts(self, counts: Counts, held_out: int) -> None:
         """

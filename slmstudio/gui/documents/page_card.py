@@ -71,15 +71,6 @@ class PageCard(Card):
             self._show()
         return self._mark()
 
-    def clear(self) -> None:
-        """There is no pair to show a passage of."""
-        self._shown = self._own = ""
-        self.title.setText(" ")
-        self.place.setText("")
-        self.text.clear()
-        for button in (self.before, self.after):
-            button.setEnabled(False)
-
     def _neighbour(self, by: int) -> str:
         """The passage before or after in the same document; "" where there is none."""
         if self._project is None or not self._shown:

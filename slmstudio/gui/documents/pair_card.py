@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QPlainTextEdit
 
@@ -123,9 +123,12 @@ class PairCard(Card):
         self.state.setVisible(state != WAITING)
         self.restore.setVisible(state == LEFT_OUT)
         self.why.setText(why)
+        self.why.setProperty("tone", "warn" if state == LEFT_OUT else "")
+        theme.restyle(self.why)
         for name, field in self.fields.items():
             if field.toPlainText() != getattr(pair, name):
-                field.setPlainText(getattr(pair, name))
+                with QSignalBlocker(field):  # who shows the pair looks for its quotation
+                    field.setPlainText(getattr(pair, name))
             field.document().setModified(False)
 
     def show_found(self, found: bool) -> None:

@@ -60,6 +60,7 @@ class ReviewView(QWidget):
         self._nothing = EmptyState.centred(self.empty)
         self.middle = pages_of(self._nothing, self.pair, self.dataset)
         row_in(self, self.side, (self.middle, 1), self.page, spacing=theme.CARD_GAP)
+        self.page.hide()
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         theme.THEME.changed.connect(self._fit)
         self._connect()
@@ -135,6 +136,11 @@ class ReviewView(QWidget):
         elif self.middle.currentWidget() is self.pair:
             self._show_title()
 
+    def _show_middle(self, page: QWidget) -> None:
+        """The page of the document belongs to a pair alone."""
+        self.middle.setCurrentWidget(page)
+        self.page.setVisible(page is self.pair)
+
     def _show_pairs(self) -> None:
         self._show_current()
         if self.isVisible():
@@ -147,14 +153,13 @@ class ReviewView(QWidget):
         self.side.show_list(self.list, counts)
         pair = self.list.current
         if pair is None:
-            self.page.clear()
             self._say_why_empty()
-            self.middle.setCurrentWidget(self._nothing)
+            self._show_middle(self._nothing)
             return
-        self.middle.setCurrentWidget(self.pair)
+        self._show_middle(self.pair)
         doubts = join_sentences(*(tr("{sentence}.", sentence=tr(DOUBTS[code])) for code in pair.doubts)
                                 ) if pair.is_left_out else ""
-        self.pair.show_pair(pair, tr(KINDS[pair.kind]), doubts or self._done)
+        self.pair.show_pair(pair, tr(KINDS[pair.kind]), self._done or doubts)
         self._show_title()
         self.pair.show_found(self.page.show_passage(pair))
 
@@ -279,8 +284,7 @@ class ReviewView(QWidget):
         self.side.show_list(self.list, counts)
         self.dataset.show_counts(counts, sum(each.held_out for each in rows))
         self.dataset.banner.clear()
-        self.page.clear()
-        self.middle.setCurrentWidget(self.dataset)
+        self._show_middle(self.dataset)
 
     def _write(self, accepted_only: bool) -> None:
         project = self.project

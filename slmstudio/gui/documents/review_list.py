@@ -179,8 +179,7 @@ class ReviewList:
 
     # -- figures ----------------------------------------------------------------------------------------------
 
-    def seconds_left(self) -> float | None:
-        """How long it takes to decide on what waits, at this person's pace; None while that isn't known."""
-        waiting = sum(pair.is_waiting for pair in self.pairs.values())
+    def seconds_left(self, waiting: int) -> float | None:
+        """How long it takes to decide on so many, at this person's pace; None while that isn't known."""
         return self._pace.left(pair=waiting) if waiting else None
 

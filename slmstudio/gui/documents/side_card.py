@@ -102,6 +102,7 @@ class SideCard(Card):
         self.header.insertWidget(0, IconButton("chevron-left", tr("Back to your documents. Everything is saved."),
                                                name="review_back", clicked=self.back))
         self._filters = Filters()
+        self._offered: dict[str, Sequence[tuple[str, str]]] = {}
         self.name = ElidedLabel("", "strong", name="review_name")
         self.size = text_label("", "small", wrap=True, name="review_size")
         self.scopes = CountList(tr("Show"), tr("Which questions are shown."), "review_scopes")
@@ -160,7 +161,7 @@ class SideCard(Card):
         decided = counts.accepted + counts.rejected
         self.bar.setRange(0, max(1, decided + counts.waiting))
         self.bar.setValue(decided)
-        left = reviewed.seconds_left()
+        left = reviewed.seconds_left(counts.waiting)
         self.pace.setText(
             tr("Everything is reviewed.") if decided and not counts.waiting else
             tr("{done:,} of {all:,} reviewed · {time} at your pace", done=decided, all=decided + counts.waiting,
@@ -170,7 +171,8 @@ class SideCard(Card):
 
     def _offer(self, name: str, everything: str, choices: Sequence[tuple[str, str]]) -> None:
         box, wanted = self.boxes[name], getattr(self._filters, name)
-        if [box.itemData(at) for at in range(box.count())] != ["", *(value for value, _ in choices)]:
+        if choices != self._offered.get(name):
+            self._offered[name] = choices
             with QSignalBlocker(box):
                 box.clear()
                 box.addItem(everything, "")
