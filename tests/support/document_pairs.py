@@ -22,13 +22,16 @@ ASKED = (
 DOUBTS: tuple[tuple[str, ...], ...] = ((), (), ("number_missing",))
 
 
-def make(documents: int = 2, sections: int = 3, finished: int | None = None, held_out: float = 0.0) -> Project:
+def make(documents: int = 2, sections: int = 3, finished: int | None = None, held_out: float = 0.0,
+         teacher: Path | None = None) -> Project:
     """A project in whose documents each section is a passage with three pairs, the third of which is left out.
 
     Args:
         finished: passages whose pairs are made; None for all.
+        teacher: a GGUF file.
     """
-    made = project.create([Path("/circulars-2024")], Settings((), {"name": "Qwen2.5 7B Q4_K_M"}, held_out=held_out))
+    made = project.create([Path("/circulars-2024")], Settings((), {
+        "name": "Qwen2.5 7B Q4_K_M", "kind": "gguf", "place": str(teacher or "")}, held_out=held_out))
     names = [f"Circular {number}-2024.pdf" for number in range(1, documents + 1)]
     found = [passage for number, name in enumerate(names, 1) for passage in passages.cut(name, number, (
         Block(f"{section}.{at} {text}", (name.removesuffix(".pdf"), f"{section}. आय प्रमाण पत्र"), section)

@@ -9,8 +9,9 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.documents import project as store
+from slmstudio.core.documents import work
 from slmstudio.core.documents.project import Project, Settings
+from slmstudio.core.documents.teacher import Teacher
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
@@ -21,10 +22,10 @@ from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.banner import clear_error, report_error
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of
-from slmstudio.gui.documents import work
+from slmstudio.gui.documents import prepare
+from slmstudio.gui.documents.prepare import Opened
 from slmstudio.gui.documents.ready_card import ReadyCard
 from slmstudio.gui.documents.review import ReviewView
-from slmstudio.gui.documents.review_list import ReviewList
 from slmstudio.gui.documents.start import StartView
 
 
@@ -42,7 +43,9 @@ class DocumentsPage(TakesFiles, QWidget):
     def __init__(self, session: Session):
         super().__init__()
         self._session = session
-        self._opening = TaskSlot()
+        self._project: Project | None = None
+        self._trying = False
+        self._opening, self._starting = TaskSlot(), TaskSlot()
         self._seconds_left: float | None = None
         self._state: dict[str, Any] = {}
         self.start, self.ready, self.review = StartView(), ReadyCard(), ReviewView(session)
@@ -60,6 +63,8 @@ class DocumentsPage(TakesFiles, QWidget):
         self.start.projects.opened.connect(self.open_project)
         self.ready.back.connect(self.show_start)
         self.ready.wanted.connect(self._begin)
+        self.ready.trial_wanted.connect(lambda: self._start_job(trial=True))
+        self.ready.stop_wanted.connect(lambda: self.followed.send("cancel"))
         self.review.side.back.connect(self.show_start)
         self.review.made.connect(self.made)
         strip = self.review.side.work
@@ -96,23 +101,22 @@ class DocumentsPage(TakesFiles, QWidget):
         """Read a project off the UI thread, and show its questions, or what it would take to make them."""
         clear_error(self)
 
-        def read(_task: Task) -> tuple[ReviewList, str, bool]:
-            project = store.open(folder)
-            return ReviewList(project), work.cost_text(project), project.job.is_alive()
+        machine = self._session.machine
+        self._opening.run(self, lambda task: prepare.open_project(folder, machine), self._show_project)
 
-        self._opening.run(self, read, lambda found: self._show_project(*found))
-
-    def _show_project(self, found: ReviewList, cost: str, working: bool) -> None:
-        project = found.project
-        if working and not self._follows(project):
+    def _show_project(self, found: Opened) -> None:
+        project = self._project = found.list.project
+        if found.is_working and not self._follows(project):
+            self._trying = found.is_trial
             self.followed.follow(project.job, about=project.folder)
+        working = self._follows(project) and not self._trying
         self.start.card.show_reading("")
-        if not (found.pairs or project.finished or working or self._follows(project)):
-            self.review.project = project
-            self.ready.show_project(project, project.documents(), cost)
+        if not (found.list.pairs or project.finished or working):
+            self.ready.show_project(project, project.documents(), found.cost, found.quality)
             self.pages.setCurrentWidget(self.ready)
+            self._show_work()
             return
-        self.review.open(found)
+        self.review.open(found.list)
         if self._state:
             self.review.restore_state(self._state)
             self._state = {}
@@ -127,7 +131,7 @@ class DocumentsPage(TakesFiles, QWidget):
         self.start.card.show_reading(tr("Reading the documents"))
 
         def read(task: Task) -> Path:
-            return work.prepare(sources, settings, task.progress, task.cancelled).folder
+            return prepare.read(sources, settings, task.progress, task.cancelled)
 
         def done(folder: Path) -> None:
             self.start.card.sources.clear()
@@ -145,13 +149,24 @@ class DocumentsPage(TakesFiles, QWidget):
 
     def _begin(self) -> None:
         """Start the worker, or start it again for the passages that are left."""
-        project = self.review.project
+        self._start_job(trial=False)
+
+    def _start_job(self, trial: bool) -> None:
+        project = self._project
         if project is None or self.followed.is_running():
             return
         clear_error(self)
-        self._seconds_left = None
-        self.followed.follow(work.new_job(project), start_worker=True, about=project.folder)
-        self.open_project(project.folder)
+        self._seconds_left, self._trying = None, trial
+
+        def make(_task: Task) -> Job:
+            return work.job_for(project, [Teacher.from_dict(project.settings.teacher)] if trial else ())
+
+        def follow(job: Job) -> None:
+            self.followed.follow(job, start_worker=True, about=project.folder)
+            if not trial:
+                self.open_project(project.folder)
+
+        self._starting.run(self, make, follow)
 
     def _show_error(self, error: Exception) -> None:
         report_error(self, error)
@@ -176,27 +191,35 @@ class DocumentsPage(TakesFiles, QWidget):
 
     def _show_work(self) -> None:
         """Show how far it is, and what was made since."""
-        project, history = self.review.project, self.followed.history
-        if project is None or self.review.list is None:
+        project, history = self._project, self.followed.history
+        if project is None:
+            return
+        words = work_text(history, history.detail)
+        if self.pages.currentWidget() is self.ready:
+            self.ready.show_trial(self._follows(project), words)
+            return
+        if self.review.project is not project:
             return
         working = self._follows(project)
         self.review.refresh(working)
         done, total = len(project.finished), len(project.passages())
-        words = "" if done or not working else work_text(history, history.detail)
         self.review.side.work.show_work(done, total, working=working, paused=working and history.paused,
-                                        seconds_left=self._seconds_left, words=words)
+                                        seconds_left=self._seconds_left, words="" if done else words)
         if working:
             self.followed.show_status(JobStatus(tr("Questions from {name}", name=project.name), done, total,
                                                 self._seconds_left, text=tr("paused") if history.paused else ""))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         self._show_work()
-        project = self.review.project
-        if project is None or self.followed.was_over:
+        if self.followed.was_over:
             return
+        trying, self._trying = self._trying, False
         if outcome.state in ("failed", "crashed"):
             self._show_error(outcome.user_error())
-        report_end(self._session, DOCUMENTS, job.folder.name, outcome, job=job)
+        elif trying and self._project is not None and self.pages.currentWidget() is self.ready:
+            self.open_project(self._project.folder)
+        if not trying:
+            report_end(self._session, DOCUMENTS, job.folder.name, outcome, job=job)
 
     # -- another window in this one's place -------------------------------------------------------------------
 
@@ -204,8 +227,8 @@ class DocumentsPage(TakesFiles, QWidget):
         """What `restore_state` of another page shows again."""
         card = self.start.card
         teacher = card.teacher.current()
-        shown = self.pages.currentWidget() is not self.start and self.review.project is not None
-        return {"project": self.review.project.folder if shown and self.review.project is not None else None,
+        project = self._project if self.pages.currentWidget() is not self.start else None
+        return {"project": project.folder if project is not None else None,
                 "review": self.review.save_state(), "sources": list(card.sources.paths),
                 "teacher": teacher.place if teacher is not None else ""}
 
