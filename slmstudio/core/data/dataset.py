@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -197,9 +198,13 @@ def _numbered_classes(found: Dataset) -> str:
 
 def _legacy_font(found: Dataset) -> str:
     """Of Hindi that was typed for a font from before Unicode."""
-    words = [word for record in islice(found.records, SAMPLE)
-             for text in (record.text or "", *(str(message["content"]) for message in record.messages))
-             for word in text.split()]
+    return legacy_font(text for record in islice(found.records, SAMPLE)
+                       for text in (record.text or "", *(str(message["content"]) for message in record.messages)))
+
+
+def legacy_font(texts: Iterable[str]) -> str:
+    """What is said about texts that are Hindi typed for a font from before Unicode; "" about others."""
+    words = [word for text in texts for word in text.split()]
     of_hindi = Counter(word for word in words if word in KRUTI_DEV)
     if len(of_hindi) < 4 or 20 * of_hindi.total() < len(words):
         return ""

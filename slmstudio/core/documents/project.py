@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, i18n, jobs, paths
+from slmstudio.core.documents.evidence import Draft, check
 from slmstudio.core.documents.passages import Passage, held_out
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
@@ -73,7 +74,8 @@ class Pair:
     Attributes:
         passage: id of the one that it is about.
         kind: one of `KINDS`.
-        doubts: codes of `evidence.DOUBTS`. A pair with any is left out unless a person takes it.
+        doubts: codes of `evidence.DOUBTS`; of an edited pair, those that its new words have. A pair with any is left
+            out unless a person takes it.
         decision: None, `ACCEPTED`, `EDITED` (accepted with other words), `REJECTED`, or `RESTORED` (not left out any
             more, and still to be decided).
         held_out: whether it is for the test set.
@@ -298,6 +300,10 @@ class Project:
             for each in decided:
                 texts = {name: each[name] for name in ("question", "answer", "quotation") if name in each}
                 pair = replace(pair, decision=each["decision"], **texts)
+            if pair != replace(self._original[key], decision=pair.decision):
+                passage = self._index()[pair.passage]
+                draft = Draft(pair.kind, pair.language, pair.question, pair.answer, pair.quotation)
+                pair = replace(pair, doubts=check(draft, passage.text, passage.heading))
             self._current[key] = pair
 
     @property
