@@ -23,6 +23,10 @@ from slmstudio.gui.documents.parts import Counted, CountList
 from slmstudio.gui.documents.review_list import ALL, DROPPED, LEFT_OUT, SCOPES, TAKEN, WAITING, Filters, ReviewList
 
 
+TWO_LINES = 34
+"""Pixels: what a worker does is said in one line or two, and nothing moves then."""
+
+
 def scope_names() -> dict[str, str]:
     return {WAITING: tr("To review"), TAKEN: tr("Accepted"), DROPPED: tr("Rejected"), LEFT_OUT: tr("Left out"),
             ALL: tr("All")}
@@ -51,6 +55,7 @@ class WorkStrip(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.words = text_label("", "small", wrap=True, name="documents_work")
+        theme.grow(self.words, "setMinimumHeight", TWO_LINES)
         self.bar = ProgressBar()
         self.bar.setAccessibleName(tr("Passages that are finished"))
         self.pause = SecondaryButton("", "", "small", name="documents_pause", clicked=self.pause_wanted)
@@ -74,7 +79,7 @@ class WorkStrip(QWidget):
         self.setVisible(working or done < total)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
-        count = tr("Questions made for {done:,} of {total:,} passages", done=done, total=total)
+        count = tr("{done:,} of {total:,} passages", done=done, total=total)
         left = tr("{time} left", time=units.format_about(seconds_left)) if seconds_left is not None else ""
         self.words.setText(" · ".join(filter(None, (
             count if total else "", tr("paused") if paused else words or left if working else ""))))
