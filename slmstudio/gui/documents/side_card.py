@@ -22,7 +22,6 @@ from slmstudio.gui.common.widgets.progress import ProgressBar
 from slmstudio.gui.documents.parts import Counted, CountList
 from slmstudio.gui.documents.review_list import ALL, DROPPED, LEFT_OUT, SCOPES, TAKEN, WAITING, Filters, ReviewList
 
-
 TWO_LINES = 34
 """Pixels: what a worker does is said in one line or two, and nothing moves then."""
 

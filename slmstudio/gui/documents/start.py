@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QWidget
+from PySide6.QtGui import QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
 from slmstudio.core import i18n
 from slmstudio.core.documents import teacher as teachers
 from slmstudio.core.documents.project import ASKED, KINDS, USUAL, Settings
-from slmstudio.core.i18n import tr
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import LastFolder, open_dialog, open_path
 from slmstudio.gui.common.tasks import Task, TaskSlot
@@ -24,7 +25,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox, keep_choice, named, number_field
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill, grid_in, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill, grid_in, grid_of, row_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.table_cells import TwoLineList
 
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 LANGUAGES = ("en", "hi", "as", "bn", "gu", "kn", "ml", "mr", "ne", "or", "pa", "ta", "te", "ur")
 """Those that questions can be asked in, beside a document's own."""
-LIST_WIDTH, SOURCES_HEIGHT, FORM_WIDTH = 300, 84, 720
+LIST_WIDTH, SOURCES_HEIGHT, FORM_WIDTH = 240, 84, 720
+KINDS_A_LINE = 3
+ON_SERVER, EXAMPLE = "server", "http://127.0.0.1:8080"
 PER_PASSAGE = (1, 8)
 
 
@@ -167,13 +170,19 @@ class TeacherChoice(QWidget):
         self._trials: dict[str, Trial] = {}
         self.teachers: list[Teacher] = []
         self._wanted = ""
-        self._task = TaskSlot()
+        self._task, self._finding = TaskSlot(), TaskSlot()
         self.box = named(ComboBox(), "documents_teacher", tr("Teacher"),
                          tr("The model that writes questions and answers. A larger one writes better ones and takes "
                             "longer."))
         self.box.keep_narrow(22)
         self.words = text_label("", "small", wrap=True, name="documents_teacher_words")
-        row_in(self, (self.box, 1))
+        self.server = named(QLineEdit(), "documents_server", tr("Address of the server"), tr(
+            "A server on this machine that answers as OpenAI's does: llama-server, Ollama, vLLM. A model of it can be "
+            "named behind a #."))
+        self.server.setPlaceholderText(EXAMPLE)
+        self.server.editingFinished.connect(self._find_server)
+        self._served: Teacher | UserError | None = None
+        row_in(self, (self.box, 1), (self.server, 1))
         self.box.currentIndexChanged.connect(self._show)
         self._show()
 
@@ -183,8 +192,20 @@ class TeacherChoice(QWidget):
                        lambda error: report_error(self, error))
 
     def current(self) -> Teacher | None:
+        if self.box.currentData() == ON_SERVER:
+            return self._served if isinstance(self._served, teachers.Teacher) else None
         at = self.box.currentIndex()
         return self.teachers[at] if 0 <= at < len(self.teachers) else None
+
+    def _find_server(self) -> None:
+        """Look, off the UI thread, whether the address is on this machine: its name may have to be looked up."""
+        text = self.server.text().strip()
+
+        def found(teacher: Teacher | UserError | None) -> None:
+            self._served = teacher
+            self._show()
+
+        self._finding.run(self, lambda task: _server_at(text), found)
 
     def choose(self, place: str) -> None:
         """Choose one by its place, now or when they are known."""
@@ -198,6 +219,7 @@ class TeacherChoice(QWidget):
         self.box.clear()
         for each in self.teachers:
             self.box.addItem(each.name, each.place)
+        self.box.addItem(tr("A server on this machine…"), ON_SERVER)
         known = [each.place for each in self.teachers if each.place in self._trials]
         best = max(known, key=lambda place: self._trials[place].share, default="")
         self.box.setCurrentIndex(max(0, self.box.findData(wanted or best)))
@@ -206,16 +228,30 @@ class TeacherChoice(QWidget):
 
     def _show(self) -> None:
         teacher = self.current()
-        self.box.setEnabled(teacher is not None)
-        if teacher is None:
-            words = (tr("Looking for models on this machine…") if self._task.is_busy() else
-                     tr("There is no model on this machine yet that could write questions. Get one on the Model tab."))
+        is_server = self.box.currentData() == ON_SERVER
+        self.server.setVisible(is_server)
+        self.box.setEnabled(self.box.count() > 0)
+        if is_server and teacher is None:
+            words = (join_sentences(self._served.what, self._served.why) if isinstance(self._served, UserError) else
+                     tr("Type the server's address, as in {example}.", example=EXAMPLE) if self.teachers else
+                     tr("There is no model on this machine yet that could write questions. Get one on the Model tab, "
+                        "or type the address of a server, as in {example}.", example=EXAMPLE))
+        elif teacher is None:
+            words = tr("Looking for models on this machine…")
         elif (trial := self._trials.get(teacher.place)) is not None:
             words = trial.sentence()
         else:
             words = tr("It hasn't written questions on this machine yet. How good it is shows in the first ones.")
         self.words.setText(words)
         self.changed.emit()
+
+
+def _server_at(text: str) -> Teacher | UserError | None:
+    """Runs in a thread."""
+    try:
+        return teachers.find(text) if text.startswith(("http://", "https://")) else None
+    except UserError as error:
+        return error
 
 
 class StartCard(Card):
@@ -250,8 +286,9 @@ class StartCard(Card):
         self.read = PrimaryButton(tr("Read the documents →"), tr("Read them, and say how long the questions take. They "
                                                                  "aren't made yet."), name="documents_read",
                                   clicked=self._want)
-        page = column_widget(words, (self.sources, 1), self._form(), spacing=theme.SPACE_M)
-        fill(self.body, (scrolled(page), 1), row_of((self.strip, 1), STRETCH, self.read))
+        self._page = column_widget(words, (self.sources, 1), self._form(), spacing=theme.SPACE_M)
+        self._area = scrolled(self._page)
+        fill(self.body, (self._area, 1), row_of((self.strip, 1), STRETCH, self.read))
         self.sources.changed.connect(self._show_state)
         self.teacher.changed.connect(self._show_state)
         add_key(self, "Escape", self.closed.emit, inside=True)
@@ -280,7 +317,9 @@ class StartCard(Card):
         form = QWidget()
         grid = grid_in(form, theme.SPACE_L, theme.SPACE_S, 1)
         languages = row_of((self.languages[0], 1), text_label(tr("and"), "small"), (self.languages[1], 1))
-        kinds = row_of(*self.kinds.values(), STRETCH, spacing=theme.SPACE_L)
+        kinds = grid_of(theme.SPACE_L, theme.SPACE_S, KINDS_A_LINE)
+        for place, box in enumerate(self.kinds.values()):
+            kinds.addWidget(box, *divmod(place, KINDS_A_LINE))
         for row, (label, field) in enumerate(((tr("Teacher"), self.teacher), ("", self.teacher.words),
                                               (tr("Language"), languages), (tr("Kinds"), kinds),
                                               (tr("For each passage"), row_of(self.count, STRETCH)))):
@@ -288,6 +327,10 @@ class StartCard(Card):
             grid.addWidget(field, row, 1) if isinstance(field, QWidget) else grid.addLayout(field, row, 1)
         theme.grow(form, "setMaximumWidth", FORM_WIDTH)
         return form
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._area.setMinimumWidth(self._page.minimumSizeHint().width() + theme.scaled(theme.SCROLL_BAR))
 
     def settings(self) -> Settings:
         """What is chosen."""
