@@ -50,6 +50,7 @@ KINDS = {
     "assistant": Kind(of_folder=True),  # what answers for a run in Chat and the server
     "queue": Kind(),
     "search": Kind(of_folder=True),  # search.json of a search for better settings
+    "documents": Kind(of_folder=True),  # project.json of questions and answers from documents
     "measured": Kind(),  # what runs on this machine really needed
     "timings": Kind(),  # how long evaluations, exports and downloads took on it
     "chat": Kind(2),

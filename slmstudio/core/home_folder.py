@@ -19,7 +19,7 @@ from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
-KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "votes.jsonl")
+KEPT = ("runs", "models", "datasets", "documents", "chats", "evaluations", "benchmarks", "votes.jsonl")
 """What a user would miss."""
 _SETTINGS = "settings.json"
 PRIVATE = ".private"

@@ -76,6 +76,11 @@ def searches_dir() -> Path:
     return home() / "searches"
 
 
+def documents_dir() -> Path:
+    """Questions and answers made from documents, a folder for each project."""
+    return home() / "documents"
+
+
 def models_dir() -> Path:
     return home() / "models"
 

@@ -34,6 +34,7 @@ KINDS = {
     "export": "slmstudio.worker.export.export",
     "parity": "slmstudio.worker.parity.parity",
     "evaluate": "slmstudio.worker.evaluation.evaluate",
+    "documents": "slmstudio.worker.documents.make",
     "download": "slmstudio.worker.download.fetch_job",
     "fit_check": "slmstudio.worker.training.fit_check",
     "fetch_starter": "slmstudio.worker.export.fetch_starter",

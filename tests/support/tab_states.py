@@ -1,4 +1,5 @@
-"""The five tabs in their states, as a person brings them there: for what must hold in all of them, and for pictures.
+"""The five tabs, and what opens from them, in their states, as a person brings them there: for what must hold in all of
+them, and for pictures.
 
 A new state is one more entry of `STATES`. Those of a tab come one after another in the same window.
 """
@@ -18,10 +19,11 @@ from pathlib import Path
 from PySide6.QtCore import Qt, QThreadPool
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
-from support import evaluated_runs
+from support import document_pairs, evaluated_runs
 
 from slmstudio.core import paths
 from slmstudio.core.data import reader
+from slmstudio.core.documents.project import Project
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
@@ -30,6 +32,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.searching import search
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks
+from slmstudio.gui.documents.page import DocumentsPage
 from slmstudio.gui.training.search_dialog import SearchDialog
 
 PATIENCE_SECONDS = 60
@@ -140,6 +143,46 @@ def _trying(stage: Stage) -> None:
 def _tried(stage: Stage) -> None:
     stage.jobs[-1].send("resume")
     stage.wait(stage.page("data").workspace().desk.trial.result.isVisible)
+
+
+def _page_of_documents(stage: Stage) -> DocumentsPage:
+    data = stage.page("data")
+    data.open_documents()
+    stage.wait(data.pages.shows_documents)
+    return data.documents()
+
+
+def _chosen_documents(stage: Stage) -> None:
+    _page_of_documents(stage).take_files([stage.scratch / "circulars-2024", stage.scratch / "Rules of the ward.pdf"])
+
+
+def _open_project(stage: Stage, project: Project) -> None:
+    page = _page_of_documents(stage)
+    page.open_project(project.folder)
+    stage.wait(lambda: page._project is not None and page._project.folder == project.folder)
+
+
+def _making(stage: Stage) -> None:
+    gguf = paths.models_dir() / "Qwen2.5-7B-Instruct-Q4_K_M.gguf"
+    gguf.parent.mkdir(parents=True, exist_ok=True)
+    gguf.touch()
+    _open_project(stage, document_pairs.make(finished=4, teacher=gguf))
+    os.environ["FAKE_WORKER"] = \
+        'start load event:{"type":"documents_progress","done":4,"total":6,"seconds_left":1900} wait:resume error'
+    page = stage.page("data").documents()
+    page._begin()
+    stage.wait(lambda: page.followed.history.phases and page.review.side.work.pause.isVisible())
+    stage.jobs.append(page.followed.job)
+
+
+def _left_out(stage: Stage) -> None:
+    side = stage.page("data").documents().review.side
+    side.doubts.setCurrentIndex(side.doubts.model().index(0, 0))
+
+
+def _making_failed(stage: Stage) -> None:
+    stage.jobs[-1].send("resume")
+    stage.wait(stage.page("data").documents().followed.has_ended)
 
 
 def _fetching(stage: Stage) -> None:
@@ -338,6 +381,11 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
              "working": lambda stage: _read(stage, stage.rows, hold=True),
              "done": _released, "trial": _trial, "trying": _trying, "tried": _tried,
              "failed": _not_read},
+    "documents": {"empty": _page_of_documents, "chosen": _chosen_documents,
+                  "ready": lambda stage: _open_project(stage, document_pairs.make(finished=0)),
+                  "working": _making, "left out": _left_out,
+                  "dataset": lambda stage: stage.page("data").documents().review.side.dataset.click(),
+                  "failed": _making_failed},
     "model": {"empty": lambda stage: stage.wait(stage.page("model").entries), "working": _fetching, "done": _chosen,
               "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},
     "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "asking": _asking,

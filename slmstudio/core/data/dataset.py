@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -167,11 +168,15 @@ def _remedy(found: Dataset) -> str:
     return tr(AS_JSONL, example=EXAMPLE) if found.format in ("jsonl", "json") else tr(CORRECT)
 
 
-def legacy_font(found: Dataset) -> str:
+def texts_of(found: Dataset) -> Iterator[str]:
+    """Those of its first records."""
+    for record in islice(found.records, SAMPLE):
+        yield from (record.text or "", *(str(message["content"]) for message in record.messages))
+
+
+def legacy_font(texts: Iterable[str]) -> str:
     """A sentence on Hindi that was typed for a font from before Unicode; "" of anything else."""
-    words = [word for record in islice(found.records, SAMPLE)
-             for text in (record.text or "", *(str(message["content"]) for message in record.messages))
-             for word in text.split()]
+    words = [word for text in texts for word in text.split()]
     of_hindi = Counter(word for word in words if word in KRUTI_DEV)
     if len(of_hindi) < 4 or 20 * of_hindi.total() < len(words):
         return ""

@@ -13,7 +13,7 @@ from typing import Any
 from slmstudio.core.data import candidates, layouts, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.collector import Rows
-from slmstudio.core.data.dataset import Dataset, NoUsableRow, legacy_font, nothing_usable
+from slmstudio.core.data.dataset import Dataset, NoUsableRow, legacy_font, nothing_usable, texts_of
 from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile, all_rows, first_rows
@@ -93,7 +93,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[]
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.unused_words = tuple(name for name in found.unused if name in words)
     found.records, found.rows_left_out = rows.records, rows.rows_left_out()
-    found.notes += tuple(filter(None, (*rows.notes(), legacy_font(found))))
+    found.notes += tuple(filter(None, (*rows.notes(), legacy_font(texts_of(found)))))
     return found
 
 

@@ -74,7 +74,7 @@ class DutyCycle:
 
 
 Why = Literal["heat", "memory_heat", "battery", "hours"]
-Work = Literal["training", "evaluation", "export", "proof", "fit_check"]
+Work = Literal["training", "evaluation", "export", "proof", "fit_check", "documents"]
 HOT_SECONDS = 3.0
 """A limit must be passed for this long: a single reading may be noise."""
 STILL_HOT_C = 1
@@ -89,6 +89,7 @@ LEAST_SHARE = 0.01
 """A smaller share of rest isn't worth one."""
 UNTIL_COOL: dict[Work, str] = {
     "training": noop("Training rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
+    "documents": noop("Writing questions rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
     "evaluation": noop("The evaluation rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
     "export": noop("The export rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
     "proof": noop("The proof rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),

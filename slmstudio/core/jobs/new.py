@@ -66,6 +66,14 @@ def parity(run: Path, gguf: Path) -> Job:
     return make(_parent(run), "parity", run=str(run.absolute()), gguf=str(gguf.absolute()))
 
 
+def documents(project: Path, **request: Any) -> Job:
+    """Questions and answers from documents, in the project's own folder: what is made is never made again. Raises
+    OSError."""
+    if (device := settings.load(put_aside=False)[0].chat_device) != "auto":
+        request.setdefault("device", device)
+    return Job.at(project, "documents", project=str(project.absolute()), **request)
+
+
 def unpack(gguf: Path, target: Path) -> Job:
     """A GGUF file made into a model folder that can be trained. Raises OSError."""
     return make(_short_jobs(), "import", gguf=str(gguf), out=str(target), name=target.name)

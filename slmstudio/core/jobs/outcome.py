@@ -29,6 +29,8 @@ def resume_advice(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
     if kind == "evaluate":
         return tr("Every answer that was written is kept. To continue, give the folder again: {command}",
                   command=program.command("evaluate", folder))
+    if kind == "documents":
+        return tr("Every question that was written is kept. Start it again to make the rest.")
     if kind == "download":
         return tr("What was downloaded is kept. Start it again to download the rest.")
     if left:

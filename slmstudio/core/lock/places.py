@@ -129,7 +129,7 @@ WORKERS_CACHE, FETCHERS_CACHE = ("libraries", "rows", "tokens", "measured"), ("l
 """Folders of the cache that a worker writes, and those of one that fetches besides."""
 ROWS = ("train_file", "eval_file", "test")
 FIELDS = (*ROWS, "model", "start_from", "run", "train_run", "adapter", "path", "gguf", "data", "requirements", "beside",
-          "rows", "assistant")
+          "rows", "assistant", "sources")
 """Fields that name what is read: a run's, a job's, and those of an interactive worker's first command."""
 PARTS = ("config", "models", "judge", "benchmark", "context")
 """Fields that hold such fields in turn."""
@@ -160,7 +160,7 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     found += [(path, READ) for path in (paths.cache_dir() / "vetting", paths.place_file(),
                                                  paths.accepted_tokenizers_file())]
     found += [(path, WRITE) for path in _kept(kind)]
-    if kind in ("chat", "talk", "serve", "evaluate"):  # whoever opens a GGUF file looks whether a run is running
+    if kind in ("chat", "talk", "serve", "evaluate", "documents"):  # whoever opens a GGUF file looks whether a run is running
         found.append((paths.runs_dir(), READ))
     found += [(path, READ) for path in _named(request)]
     if kind == "export":

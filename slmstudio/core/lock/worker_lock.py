@@ -42,7 +42,7 @@ class LockState:
         named: whether refused attempts are named in the log.
         tried: what was tried at the start, and `gave` what came of it.
         reason: why it isn't enforced; "" if it is.
-        peers: addresses that stay open, of the processes that it trains with.
+        peers: addresses that stay open, of the processes that it trains with or of the server that it asks.
     """
 
     enforced: bool = False
@@ -95,7 +95,9 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
         return LockState(reason=tr("This system has no such lock. The network lock works only on Linux."))
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
-    others = allowed_peers() if ranks else frozenset()
+    # A teacher that is a server: the addresses that a person has named, and no others.
+    served = frozenset(map(str, request.get("addresses") or ())) if kind == "documents" else frozenset()
+    others = allowed_peers() if ranks else served
     network = scoped = not online and (not ranks or bool(others))
     temporary = _temporary()
     os.environ.update(places.prepare(kind, temporary))
@@ -117,6 +119,7 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
                                   threads=threads)
     if not network:
         reason = (tr("This job downloads something that you asked for.") if online else
+                  tr("This job asks a server, and this system can't tell its address from others.") if served else
                   tr("Several processes share this run's work and talk to each other over the network."))
         return LockState(seccomp=filtered, landlock=found, files_open=files_open, reason=reason)
     attempts.name_look_ups()

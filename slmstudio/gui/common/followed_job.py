@@ -314,16 +314,16 @@ class FollowedJob(QObject):
         return job
 
 
-TRAINING, EXPORT, EVALUATION = "training", "export", "evaluation"
+TRAINING, EXPORT, EVALUATION, DOCUMENTS = "training", "export", "evaluation", "documents"
 
 
 def report_end(session: Session, kind: str, name: str, outcome: Outcome, *, job: Job | None = None,
                said: str = "") -> None:
-    """Tell everybody how a run, an export or an evaluation ended. What the user ended isn't news.
+    """Tell everybody how a run or another job ended. What the user ended isn't news.
 
     Args:
-        kind: `TRAINING`, `EXPORT` or `EVALUATION`.
-        name: of the run.
+        kind: `TRAINING`, `EXPORT`, `EVALUATION` or `DOCUMENTS` (questions made of documents).
+        name: of the run, or of the project.
         job: that several views may follow: its end is told once.
         said: what came of it, in a sentence.
     """
@@ -333,12 +333,12 @@ def report_end(session: Session, kind: str, name: str, outcome: Outcome, *, job:
         session.reported.add(job.folder)
     if outcome.was_successful():
         title = {TRAINING: tr("Training is finished"), EXPORT: tr("The export is finished"),
-                 EVALUATION: tr("The evaluation is finished")}[kind]
+                 EVALUATION: tr("The evaluation is finished"), DOCUMENTS: tr("The questions are finished")}[kind]
         session.notify(title, tr("{name}: {what}", name=name, what=said) if said else name)
     elif outcome.result.get("consent"):
         session.notify(tr("Training needs your decision"),
                        tr("{name}: {what}", name=name, what=outcome.user_error().what), urgent=True)
     else:
         title = {TRAINING: tr("Training ended early"), EXPORT: tr("The export failed"),
-                 EVALUATION: tr("The evaluation failed")}[kind]
+                 EVALUATION: tr("The evaluation failed"), DOCUMENTS: tr("Making the questions failed")}[kind]
         session.notify(title, tr("{name}: {what}", name=name, what=outcome.user_error().what), urgent=True)

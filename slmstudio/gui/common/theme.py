@@ -27,7 +27,7 @@ LIGHT = {
     "on_accent": "#ffffff", "ok": "#156b3f", "ok_ground": "#e3f5eb", "warn": "#8f4a00", "warn_ground": "#fdf0dc",
     "bad": "#b3261e", "bad_ground": "#fbe6e4", "train": "#2f5bea", "eval": "#e07b00", "extra": "#7a5af8",
     "teal": "#0e9384", "pink": "#c4467b", "olive": "#74802a", "grey": "#98a2b3", "field": "#ffffff", "hover": "#eef0f4",
-    "ring_on_accent": "#0b1030",
+    "ring_on_accent": "#0b1030", "mark": "#ffeba6",
 }
 DARK = {
     "ground": "#15181e", "card": "#1d2129", "line": "#2d333d", "edge": "#475060", "ink": "#e8ebf0",
@@ -35,7 +35,7 @@ DARK = {
     "on_accent": "#10131a", "ok": "#5ecb93", "ok_ground": "#193326", "warn": "#f0b15c", "warn_ground": "#3a2c17",
     "bad": "#ff8a80", "bad_ground": "#40211f", "train": "#7c9bff", "eval": "#f0a34a", "extra": "#a48afb",
     "teal": "#2fbfae", "pink": "#f08bb4", "olive": "#b5c45a", "grey": "#7d8696", "field": "#171a20", "hover": "#252a33",
-    "ring_on_accent": "#ffffff",
+    "ring_on_accent": "#ffffff", "mark": "#5a4a10",
 }
 
 # Sizes in device-independent pixels.

@@ -30,6 +30,11 @@ def kinds() -> str:
     return tr("JSONL, JSON, CSV, Excel, Parquet, SQLite, text, Markdown, PDF, Word; also packed as .gz, .zst or .zip")
 
 
+def documents_tip() -> str:
+    return tr("Let a model on this machine write questions and answers from PDF, Word and other documents, each with "
+              "its source, and review them.")
+
+
 def name_filters() -> list[str]:
     """Filters for all files that can be read, for each kind of them, and for any file."""
     from slmstudio.core.data import opening, source
@@ -99,20 +104,21 @@ class ReadingProgress(Card):
 
 
 class DataEmpty(EmptyState):
-    """Files to choose, a folder, or the sample.
+    """Files to choose, a folder, documents to make questions from, or the sample.
 
     Attributes:
-        buttons: for these three.
+        buttons: for these four.
     """
 
     def __init__(self) -> None:
         choose = PrimaryButton(tr("Choose files…"), tr("Choose files with training rows (Ctrl+O)."), name="data_choose")
         folder = SecondaryButton(tr("Choose a folder…"), tr("Read all files with rows in a folder as one dataset."),
                                  name="data_folder")
+        documents = SecondaryButton(tr("From documents…"), documents_tip(), name="data_documents")
         sample = SecondaryButton(tr("Try the sample: citizen help desk"),
                                  tr("Questions and answers from a city's help desk, in English and Hindi. They come "
                                     "with the program: good for a first try."), name="data_sample")
-        self.buttons = (choose, folder, sample)
+        self.buttons = (choose, folder, documents, sample)
         super().__init__(tr("What should the model learn?"),
                          tr("Drop a file or a folder with questions and answers, conversations, better and worse "
                             "answers, or plain text. It stays on this machine."), self.buttons, kinds())
@@ -134,6 +140,8 @@ class DataPages(QStackedWidget):
     left = Signal(object)
     chosen = Signal(object)
     removed = Signal(object)
+    documents: QWidget | None = None
+    """Where documents become questions; the Data tab makes it. Nothing but the user leaves it."""
 
     def __init__(self, progress: QWidget):
         """
@@ -192,6 +200,9 @@ class DataPages(QStackedWidget):
         self.addWidget(made)
         return made
 
+    def shows_documents(self) -> bool:
+        return self.documents is not None and self.currentWidget() is self.documents
+
     def is_empty(self) -> bool:
         """Whether the empty state is shown."""
         return self.currentIndex() <= 0
@@ -220,5 +231,5 @@ class DataPages(QStackedWidget):
         if self.is_asking():
             self.setCurrentWidget(self.asking)
             self.asking.show_first()
-        elif not self.is_empty():
+        elif not self.is_empty() and not self.shows_documents():
             self.setCurrentWidget(before) if before is not None else self.show_empty()

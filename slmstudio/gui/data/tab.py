@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Proposal
     from slmstudio.gui.data.recent import DataEntry, DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
+    from slmstudio.gui.documents.page import DocumentsPage
 
 MODE = QFileDialog.FileMode
 LOOK_AFTER_MS = 50
@@ -58,6 +59,7 @@ class DataTab(TakesFiles, QWidget):
         self._errors: list[Exception] = []
         self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
+        self._documents: DocumentsPage | None = None
         session.rows_written.connect(self._read_again)
         self._counted: Path | None = None  # the dataset whose answers are to be counted
         self.advice: NoteBar = NoteBar("data_advice", "warn", (
@@ -94,7 +96,8 @@ class DataTab(TakesFiles, QWidget):
 
     def _connect_pages(self) -> None:
         empty = self.pages.empty
-        for button, slot in zip(empty.buttons, (self.choose_files, self.choose_folder, self.open_sample), strict=True):
+        for button, slot in zip(empty.buttons, (self.choose_files, self.choose_folder, self.open_documents,
+                                                self.open_sample), strict=True):
             button.clicked.connect(slot)
         empty.dropped.connect(self.open_files)
         self.pages.said.connect(self._add)
@@ -103,7 +106,10 @@ class DataTab(TakesFiles, QWidget):
         self.pages.removed.connect(lambda path: self.memory.forget(path))
 
     def choose_files(self) -> None:
-        """Let the user choose files with rows."""
+        """Let the user choose files with rows, or documents where those are wanted."""
+        if self._documents is not None and self.pages.shows_documents():
+            self._documents.choose_files()
+            return
         choose_files(self, tr("Choose files with training rows"), MODE.ExistingFiles).filesSelected.connect(
             lambda names: self.open_files([Path(name) for name in names]))
 
@@ -114,6 +120,37 @@ class DataTab(TakesFiles, QWidget):
     def open_sample(self) -> None:
         """Open the dataset that comes with the program, with its own test rows."""
         self._add(ReadRequest(paths.starter_train_file(), paths.starter_test_file()))
+
+    # -- documents that become questions and answers ---------------------------------------------------------
+
+    def open_documents(self) -> None:
+        """Show where documents become questions and answers."""
+        run_task(self, lambda task: importlib.import_module("slmstudio.gui.documents.page"),
+                 lambda module: self._show_documents())
+
+    def _show_documents(self) -> None:
+        self.pages.setCurrentWidget(self.documents())
+
+    def documents(self) -> DocumentsPage:
+        """That page; made when it is first wanted."""
+        if self._documents is None:
+            from slmstudio.gui.documents.page import DocumentsPage
+
+            page = self._documents = self.pages.documents = DocumentsPage(self._session)
+            page.closed.connect(self._leave_documents)
+            page.made.connect(self._open_made)
+            self.pages.addWidget(page)
+        return self._documents
+
+    def _leave_documents(self) -> None:
+        page = self._workspace
+        self.pages.setCurrentWidget(page) if page is not None and page.entries else self.pages.show_empty()
+        self._ask()
+
+    def _open_made(self, rows: Path, test: Path | None) -> None:
+        """Show the dataset that was made of documents, which is measured with the rows of its held-out sections."""
+        self._leave_documents()
+        self._add(ReadRequest(rows, test))
 
     def open_files(self, files: list[Path], line: int = 0) -> None:
         """Read these files, after those that are being read now, and show the row of this line of the last."""
@@ -189,7 +226,9 @@ class DataTab(TakesFiles, QWidget):
         return {"entries": page.entries if page is not None else [], "shown": page.entry if page is not None else None,
                 "where": page.rows.where() if page is not None else None,
                 "reading": page.reading.save_state() if page is not None else None, "waiting": waiting,
-                "asking": self.pages.asking.save_state() if asking else None}
+                "asking": self.pages.asking.save_state() if asking else None,
+                "documents": self._documents.save_state() if self._documents is not None else None,
+                "in_documents": self.pages.shows_documents()}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         """Show at once what `save_state` found; the files are read again, as at a start."""
@@ -206,6 +245,10 @@ class DataTab(TakesFiles, QWidget):
             self._ask()
         for wanted in state["waiting"]:
             self._add(wanted)
+        if state["documents"] is not None:
+            self.documents().restore_state(state["documents"])
+        if state["in_documents"]:
+            self._show_documents()
 
     def cancel(self) -> None:
         """Stop reading; what was read before stays."""
@@ -266,7 +309,8 @@ class DataTab(TakesFiles, QWidget):
             page.choose(entry)
         if wanted.line:
             page.rows.show_line(wanted.line)
-        self.pages.setCurrentWidget(page)
+        if not (self.pages.shows_documents() and (wanted.restore or wanted.again)):
+            self.pages.setCurrentWidget(page)
 
     def _use_for_evaluation(self, entry: DataEntry, dataset: Dataset) -> None:
         error = other_kind(dataset, entry.dataset)
@@ -360,6 +404,7 @@ class DataTab(TakesFiles, QWidget):
             page = self._workspace = DataWorkspace(self._session)
             page.datasets.add_wanted.connect(self.choose_files)
             page.datasets.folder_wanted.connect(self.choose_folder)
+            page.datasets.documents_wanted.connect(self.open_documents)
             page.reread.connect(self._reread)
             page.datasets.dropped.connect(self.open_files)
             page.eval_file_wanted.connect(self._choose_eval_file)
@@ -373,6 +418,8 @@ class DataTab(TakesFiles, QWidget):
 
     def confirm_close(self) -> bool:
         """Ask what to do with unsaved changes when the window closes. False: don't close."""
+        if self._documents is not None:
+            self._documents.save_state()  # what is written there goes to the disk
         if self._workspace is None:
             return True
         from slmstudio.gui.data.hand_edits import may_drop
@@ -389,4 +436,7 @@ class DataTab(TakesFiles, QWidget):
         self.workspace().set_eval_dataset(entry, entry.eval_dataset)
 
     def take_files(self, files: list[Path]) -> None:
-        self.open_files(files)
+        if self._documents is not None and self.pages.shows_documents():
+            self._documents.take_files(files)
+        else:
+            self.open_files(files)

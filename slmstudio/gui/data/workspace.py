@@ -26,6 +26,7 @@ from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.data.desk import RowTools
 from slmstudio.gui.data.hand_edits import may_drop
 from slmstudio.gui.data.health.figures import StatisticsStrip
+from slmstudio.gui.data.pages import documents_tip
 from slmstudio.gui.data.reading_card import ReadingCard
 from slmstudio.gui.data.recent import DataEntry, RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
@@ -43,6 +44,7 @@ class ListCard(Card):
     Signals:
         add_wanted: the user wants to choose more files.
         folder_wanted: the user wants to choose a folder.
+        documents_wanted: the user wants to make questions from documents.
         mix_wanted: the user wants to combine several datasets into one.
         remove_wanted: the user wants to take the current one off the list.
         dropped(list[Path]): files were dropped on the drop area.
@@ -50,6 +52,7 @@ class ListCard(Card):
 
     add_wanted = Signal()
     folder_wanted = Signal()
+    documents_wanted = Signal()
     mix_wanted = Signal()
     remove_wanted = Signal()
     dropped = Signal(object)
@@ -67,7 +70,9 @@ class ListCard(Card):
         self.mix = SecondaryButton(tr("Mix datasets…"),
                                    tr("Combine several datasets into one, with a weight for each."), "small",
                                    name="data_mix", clicked=self.mix_wanted)
-        fill(self.body, (self.list, 1), self.mix, self._drop_area())
+        documents = SecondaryButton(tr("From documents…"), documents_tip(), "small", name="data_add_documents",
+                                    clicked=self.documents_wanted)
+        fill(self.body, (self.list, 1), self.mix, documents, self._drop_area())
 
     def _drop_area(self) -> DropArea:
         drop = DropArea(tr("Drop files or a folder here"))

@@ -1,4 +1,4 @@
-"""The user's control of an evaluation: pause, resume, cancel; rests for heat; and how long it will take."""
+"""The user's control of work in batches: pause, resume, cancel; rests for heat; and how long it will take."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
+from slmstudio.core.hardware.heat_guard import Work
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import Awake, Cooling
@@ -61,27 +62,30 @@ TELL_SECONDS = 0.5
 
 
 class EvaluationControl:
-    """Progress and commands of an evaluation.
+    """Progress and commands of an evaluation, or of other work in batches.
 
     Work is counted in answers, weighed by how long each takes: all of it together is as much as there are answers.
 
     Args:
         total: answers that are wanted in all.
+        unit: what is counted; `work`: what rests where the machine must cool.
 
     Attributes:
         paused_seconds: in which it was paused, or rested for heat.
+        seconds_left: as last told; None as long as it isn't known.
     """
 
-    def __init__(self, job: JobContext, total: int):
-        self.job, self.total = job, total
+    def __init__(self, job: JobContext, total: int, unit: str = "answers", work: Work = "evaluation"):
+        self.job, self.total, self._unit = job, total, unit
         self.done, self.finished = 0, 0.0
         self._here = 0.0  # work done by this process, which is what its speed is known from
         self.paused_seconds = 0.0
+        self.seconds_left: float | None = None
         self._left = ProgressLeft(time.monotonic())
         self._told = 0.0
         self._awake = Awake(job)
         self._awake.on()
-        self._cooling = Cooling(job, "evaluation")
+        self._cooling = Cooling(job, work)
 
     def expect(self, total: int, done: int) -> None:
         """How much it is becomes known, and what of it is over; the speed is measured again from here."""
@@ -143,6 +147,7 @@ class EvaluationControl:
         self._told = now
         here, rest = self._here + work, self.total - self.finished - work
         left = self._left.update(here, here + rest, now - self.paused_seconds)
-        self.job.emit("progress", phase=phase, done=int(self.done + answers), total=self.total, unit="answers",
-                      seconds_left=None if left is None else round(left, 1))
+        self.seconds_left = None if left is None else round(left, 1)
+        self.job.emit("progress", phase=phase, done=int(self.done + answers), total=self.total, unit=self._unit,
+                      seconds_left=self.seconds_left)
         return True

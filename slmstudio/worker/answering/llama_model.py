@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ from slmstudio.worker.gguf_chat.generation import Text
 from slmstudio.worker.model import llama_gguf, placing
 from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab
 
+SHARED = 64
+"""Tokens at the beginning of all prompts that are worth being computed once for all of them."""
+CANDIDATES = 64
+"""Of the likeliest tokens that a grammar is asked about before it is asked about all."""
 BATCH = 512
 """Tokens that llama.cpp computes at a time."""
 READING = 0.5
@@ -119,18 +124,36 @@ class LlamaModel(LlamaGguf):
         self._make_context(max(ask.length for ask in asks) + 1, len(asks))
         replies = [Reply() for _ in asks]
         last = np.empty((len(asks), self.vocabulary_size), np.float32)
+        since = time.monotonic()
+        shared = self._read_shared([ask.prompt for ask in asks])
         for row, ask in enumerate(asks):
             gate(READING * row / len(asks))
-            since = time.monotonic()
-            [last[row]] = self.read(self._batch, ask.prompt, 0, len(ask.prompt) - 1, row)
-            replies[row].reading = time.monotonic() - since
+            [last[row]] = self.read(self._batch, ask.prompt[shared:], shared, len(ask.prompt) - shared - 1, row)
+            replies[row].reading, since = time.monotonic() - since, time.monotonic()
             replies[row].broken = not np.isfinite(last[row].max())
             for continuation in ask.continuations:
                 replies[row].logprobs.append(self._score(row, ask, continuation, last[row]))
+                since = time.monotonic()
         self._write(asks, replies, last, gate)
         for reply in replies:
             reply.broken |= any(value != value for value in reply.logprobs)
         return replies
+
+    def _read_shared(self, prompts: Sequence[Sequence[int]]) -> int:
+        """Read what all prompts begin with into every sequence. Returns how many tokens that are; 0 if it isn't worth
+        it, or a sequence can't be copied because its memory isn't a plain cache."""
+        shortest = min(prompts, key=len)
+        shared = next((at for at, tokens in enumerate(zip(*prompts, strict=False)) if len(set(tokens)) > 1),
+                      len(shortest) - 1)
+        shared = min(shared, len(shortest) - 1)  # a last one is always read, for its logits
+        plain = self.shares_batches and not self._api.llama_model_is_hybrid(self.model)
+        if len(prompts) < 2 or shared < SHARED or not plain:
+            return 0
+        list(self.read(self._batch, shortest[:shared], 0, shared))
+        memory = self._api.llama_get_memory(self.context)
+        for row in range(1, len(prompts)):
+            self._api.llama_memory_seq_cp(memory, 0, row, -1, -1)
+        return shared
 
     def grow(self, prompt: list[int], most: int) -> Iterator[list[int]]:
         """A greedy answer as it grows, token by token."""
@@ -186,11 +209,21 @@ class LlamaModel(LlamaGguf):
     def _write(self, asks: Sequence[Ask], replies: Sequence[Reply], last: Any, gate: Gate) -> None:
         """Greedy answers; a row that has ended is no longer computed."""
         alive = [row for row, ask in enumerate(asks) if ask.most and not replies[row].broken]
+        held = {row: Grammar(self, asks[row].grammar) for row in alive if asks[row].grammar}
+        try:
+            self._write_held(asks, replies, last, gate, alive, held)
+        finally:
+            for grammar in held.values():
+                grammar.close()
+
+    def _write_held(self, asks: Sequence[Ask], replies: Sequence[Reply], last: Any, gate: Gate, alive: list[int],
+                    held: Mapping[int, Grammar]) -> None:
         logits, most, step = {row: last[row] for row in alive}, max((ask.most for ask in asks), default=0), 0
         while alive:
             going = []
             for row in alive:
-                token, reply = int(logits[row].argmax()), replies[row]
+                reply = replies[row]
+                token = held[row].choose(logits[row]) if row in held else int(logits[row].argmax())
                 if not np.isfinite(logits[row][token]):
                     reply.broken = True
                 elif self.vocab.ends(token):
@@ -207,6 +240,51 @@ class LlamaModel(LlamaGguf):
                 for row in alive:
                     replies[row].seconds += (time.monotonic() - since) / len(alive)
                 step += 1
+
+
+class Grammar:
+    """A grammar that one answer is held to. llama.cpp's own chooser asks it about the likeliest token first too: to ask
+    about a whole vocabulary takes longer than to compute a token of a small model.
+
+    Raises:
+        RuntimeError: it isn't a grammar.
+    """
+
+    def __init__(self, model: LlamaGguf, text: str):
+        self._api, self._size = model._api, model.vocabulary_size
+        self._raw = self._api.llama_sampler_init_grammar(model.vocabulary, text.encode(), b"root")
+        if not self._raw:
+            raise RuntimeError("llama.cpp did not take the grammar.")
+        self._vocabulary = model.vocabulary
+        self._tokens = np.zeros(self._size, self._api.llama_token_data)
+
+    def choose(self, logits: Any) -> int:
+        """The likeliest token [vocabulary] that the grammar allows, which counts as written then."""
+        best = int(logits.argmax())
+        found = self._allowed(logits, np.array([best]))
+        for size in (min(CANDIDATES, self._size), self._size) if found is None else ():
+            found = self._allowed(logits, np.argpartition(logits, -size)[-size:])
+            if found is not None:
+                break
+        if found is None:  # nothing continues it: it ends unfinished
+            return int(self._api.llama_vocab_eos(self._vocabulary))
+        if not self._api.llama_vocab_is_eog(self._vocabulary, found):
+            self._api.llama_sampler_accept(self._raw, found)
+        return found
+
+    def _allowed(self, logits: Any, ids: Any) -> int | None:
+        """The best of these tokens that the grammar allows."""
+        size = len(ids)
+        part = self._tokens[:size]
+        part["id"], part["logit"] = ids, logits[ids]
+        array = self._api.llama_token_data_array(
+            data=part.ctypes.data_as(self._api.llama_token_data_p), size=size, selected=-1, sorted=False)
+        self._api.llama_sampler_apply(self._raw, ctypes.byref(array))
+        best = part[int(part["logit"].argmax())]
+        return int(best["id"]) if best["logit"] > -np.inf else None
+
+    def close(self) -> None:
+        self._api.llama_sampler_free(self._raw)
 
 
 def logprob(logits: Any, token: int) -> float:

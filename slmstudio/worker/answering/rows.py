@@ -38,11 +38,13 @@ class Ask:
         prompt: its tokens, at least one.
         continuations: token rows whose log-likelihood behind the prompt is wanted, none of them empty.
         most: the answer's maximum number of tokens; 0 if none is wanted.
+        grammar: of llama.cpp (GBNF), which the answer is held to; "" for none. Only GGUF files obey it.
     """
 
     prompt: list[int]
     continuations: tuple[list[int], ...] = ()
     most: int = 0
+    grammar: str = ""
 
     @property
     def length(self) -> int:

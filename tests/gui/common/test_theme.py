@@ -16,7 +16,8 @@ from slmstudio.core import i18n, paths
 from slmstudio.gui.common import theme
 
 READ = {  # ink: the grounds it stands on
-    "ink": ("ground", "card", "field", "hover", "accent_ground", "ok_ground", "warn_ground", "bad_ground"),
+    "ink": ("ground", "card", "field", "hover", "accent_ground", "ok_ground", "warn_ground", "bad_ground",
+            "mark"),
     "muted": ("ground", "card", "field", "hover", "accent_ground"), "accent": ("card", "accent_ground"),
     "ok": ("card", "ok_ground"), "warn": ("ground", "card", "warn_ground"), "bad": ("card", "bad_ground"),
     "on_accent": ("accent", "accent_hover"),

@@ -48,10 +48,10 @@ def text_of(source: Source, notes: list[str]) -> str:
     if kind in ("pdf", "docx"):
         with source.seekable() as file:
             parts = [page.value["text"] for page in pdf_rows(file, source, notes)] if kind == "pdf" else [
-                line.text for line in _word_lines(file, source.name)]
+                line.text for line in word_lines(file, source.name)]
     else:
         text = "" if kind else b"".join(source.chunks(may_be_legacy=True)).decode("utf-8", "replace")
-        parts = [line.text for line in _lines_of_web_page(text)] if source.suffix in PAGE_SUFFIXES else [text]
+        parts = [line.text for line in lines_of_web_page(text)] if source.suffix in PAGE_SUFFIXES else [text]
     if not any(map(str.strip, parts)):
         raise UserError(tr("{name} isn't a document with text.", name=source.name), "",
                         tr("Choose a text, Markdown, PDF, Word or HTML file."))
@@ -82,18 +82,7 @@ def pdf_rows(file: BinaryIO, source: Source, notes: list[str]) -> Iterator[Raw]:
     Raises:
         UserError: it is locked or damaged, or no page has text.
     """
-    import pypdfium2
-
-    name = source.name
-    try:
-        document = pypdfium2.PdfDocument(file)
-    except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise UserError(tr("{name} has a password.", name=name), "",
-                            tr("Save a copy without a password, and open that.")) from error
-        raise UserError(tr("{name} is a damaged PDF file.", name=name),
-                        tr("Opening it failed: {error}.", error=str(error).rstrip(".")),
-                        tr("Copy or download it again.")) from error
+    document = open_pdf(file, source.name)
     empty: list[int] = []
     try:
         count = len(document)
@@ -107,16 +96,45 @@ def pdf_rows(file: BinaryIO, source: Source, notes: list[str]) -> Iterator[Raw]:
     finally:
         document.close()
     if len(empty) == count:
-        raise UserError(tr("{name} contains no text.", name=name),
-                        tr("Its pages are pictures, like those of a scanned document."),
-                        tr("Run text recognition (OCR) on it, and open the result."))
+        raise without_text(source.name)
     if empty:
-        shown = ", ".join(map(str, empty[:MOST_PAGES])) + (" …" if len(empty) > MOST_PAGES else "")
-        notes.append(ntr("{n:,} of {pages:,} pages has no text and was left out ({numbers}): it is a picture, blank or "
-                         "damaged. Text recognition (OCR) makes pictures readable.",
-                         "{n:,} of {pages:,} pages have no text and were left out ({numbers}): they are pictures, "
-                         "blank or damaged. Text recognition (OCR) makes pictures readable.",
-                         len(empty), pages=count, numbers=shown))
+        notes.append(pages_without_text(empty, count))
+
+
+def open_pdf(file: BinaryIO, name: str) -> Any:
+    """A `pypdfium2.PdfDocument`. Raises UserError: it is locked or damaged."""
+    import pypdfium2
+
+    try:
+        return pypdfium2.PdfDocument(file)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise UserError(tr("{name} has a password.", name=name), "",
+                            tr("Save a copy without a password, and open that.")) from error
+        raise UserError(tr("{name} is a damaged PDF file.", name=name),
+                        tr("Opening it failed: {error}.", error=str(error).rstrip(".")),
+                        tr("Copy or download it again.")) from error
+
+
+def without_text(name: str) -> UserError:
+    """What is said about a PDF file all of whose pages are pictures."""
+    return UserError(tr("{name} contains no text.", name=name),
+                     tr("Its pages are pictures, like those of a scanned document."),
+                     tr("Run text recognition (OCR) on it, and open the result."))
+
+
+def pages_without_text(empty: list[int], count: int) -> str:
+    """What is said about the pages of a PDF file that are pictures.
+
+    Args:
+        empty: their numbers; `count`: of all pages.
+    """
+    shown = ", ".join(map(str, empty[:MOST_PAGES])) + (" …" if len(empty) > MOST_PAGES else "")
+    return ntr("{n:,} of {pages:,} pages has no text and was left out ({numbers}): it is a picture, blank or "
+               "damaged. Text recognition (OCR) makes pictures readable.",
+               "{n:,} of {pages:,} pages have no text and were left out ({numbers}): they are pictures, "
+               "blank or damaged. Text recognition (OCR) makes pictures readable.",
+               len(empty), pages=count, numbers=shown)
 
 
 def _page_text(document: Any, number: int) -> str:
@@ -140,7 +158,7 @@ def read_word(part: Part, file: BinaryIO, source: Source) -> None:
     Raises:
         UserError: it is damaged.
     """
-    lines = list(_word_lines(file, source.name))
+    lines = list(word_lines(file, source.name))
     single = [line._replace(text=text) for line in lines
               for text in (line.text.split("\n") if line.pair is None else [line.text])]
     texts.read_lines(part, single[:texts.LOOKED_AT], single, lambda by: (
@@ -152,7 +170,7 @@ def _as_text(lines: list[Line], by: str) -> Iterator[Raw]:
     return texts.text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
 
 
-def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
+def word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
     """The paragraphs and the rows of tables, each with its number."""
     import docx
     from docx.table import Table
@@ -197,7 +215,7 @@ def _level(paragraph: Any) -> int:
 def read_web_page(part: Part, chunks: Iterator[bytes]) -> bool:
     """Read a web page in UTF-8 by its lines, or as questions with answers or a conversation. Returns whether it is
     plain text."""
-    lines, by = list(_lines_of_web_page(b"".join(chunks).decode("utf-8", "replace"))), part.options.text_by
+    lines, by = list(lines_of_web_page(b"".join(chunks).decode("utf-8", "replace"))), part.options.text_by
     begin = lines[:texts.LOOKED_AT]
     if by in (None, texts.QUESTION) and questions.way_of(begin)[0] is None:
         terms, count = _terms(lines)
@@ -227,7 +245,7 @@ def _terms(lines: list[Line]) -> tuple[list[Line], int]:
     return best, most
 
 
-def _lines_of_web_page(page: str) -> Iterator[Line]:
+def lines_of_web_page(page: str) -> Iterator[Line]:
     """The lines of a page as it is shown, without its menus, each with the line of the file in which it begins."""
     page = _HIDDEN.sub(lambda hidden: "<p>" + "\n" * hidden[0].count("\n"), page)
     page = _INLINE.sub(lambda tag: "\n" * tag[0].count("\n"), _BOLD_TAG.sub("\0", page))
