@@ -203,8 +203,7 @@ def remove(run: Run, as_json: Json = False) -> int:
 
 @app.command("run")
 def run_all(as_json: Json = False) -> int:
-    """Work through the queue, one run after another, and through what searches add to it. Ctrl-C stops the current
-    run; the others keep waiting."""
+    """Work through the queue and what searches add to it. Ctrl-C stops the current run; the others keep waiting."""
     from slmstudio.core.evaluation import search_end
     from slmstudio.core.run import queue
 
