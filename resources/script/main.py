@@ -47,7 +47,8 @@ def choose_strength(trainer):
         print(f"strength {strength:g} eval_loss {losses[strength]:.8f}", flush=True)
         return losses[strength]
 
-    losses = {}
+    losses, rows = {}, len(trainer.eval_dataset)
+    trainer.eval_dataset = trainer.eval_dataset.select(range(0, rows, math.ceil(rows / MOST_TRIED_ON)))
     best = loss_at(1.0)
     for strength in WEAKER:
         if loss_at(strength) >= best:

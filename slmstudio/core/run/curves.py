@@ -62,6 +62,8 @@ WEAKER = (0.7, 0.5, 0.35, 0.25, 0.18)
 """Tried in this order, until one isn't better than the one before."""
 STRONGER = 1.3
 """Tried where no weaker one is better: a short run may not have gone far enough."""
+MOST_TRIED_ON = 200
+"""Held-out rows by which the strength is chosen, evenly drawn from more."""
 
 
 # -- How many rows a run learns and how many steps it takes: the one count of the plan, the window and the worker.

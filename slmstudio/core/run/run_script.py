@@ -345,6 +345,7 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
         "# How strongly an adapter is applied at the end: what is tried.",
         f"WEAKER = {curves.WEAKER}",
         f"STRONGER = {curves.STRONGER}",
+        f"MOST_TRIED_ON = {curves.MOST_TRIED_ON}",
         'DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}',
         "",
     ]

@@ -16,7 +16,7 @@ from slmstudio.core.hardware.guard import SpillWatch, can_spill
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.curves import EvalWatch
+from slmstudio.core.run.curves import MOST_TRIED_ON, EvalWatch
 from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
@@ -148,9 +148,18 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
             return {}
         self.job.phase("evaluating")
         self._awake.on()
+        rows = self.trainer.eval_dataset
+        some = rows.select(range(0, len(rows), math.ceil(len(rows) / MOST_TRIED_ON)))
+
+        def loss(of: Any = rows) -> float:
+            self.trainer.eval_dataset = of
+            return float(self.trainer.evaluate()["eval_loss"])
+
         try:
-            return strength.choose(self.trainer.model, lambda: float(self.trainer.evaluate()["eval_loss"]), full)
+            return strength.choose(self.trainer.model, loss, full,
+                                   None if len(some) == len(rows) else lambda: loss(some))
         finally:
+            self.trainer.eval_dataset = rows
             self.rests.end(self.trainer.state.global_step)
             self._awake.off()
 

@@ -37,12 +37,15 @@ def search(loss_at: Callable[[float], float], full: float) -> dict[float, float]
     return losses
 
 
-def choose(model: torch.nn.Module, loss: Callable[[], float], full: float) -> dict[float, float]:
+def choose(model: torch.nn.Module, loss: Callable[[], float], full: float,
+           loss_of_some: Callable[[], float] | None = None) -> dict[float, float]:
     """As `search`, with the weights of `model`, which keep the strength that is best.
 
     Args:
         loss: evaluates the model as it is.
         full: what it says of the model now.
+        loss_of_some: the same with fewer rows, where there are many; then the losses that are returned are those of
+            all rows, at full strength and at what is best for these.
     """
     factors = [(weight, weight.detach().clone()) for name, weight in model.named_parameters()
                if weight.requires_grad and any(factor in name for factor in _LAST_FACTOR)]
@@ -52,11 +55,16 @@ def choose(model: torch.nn.Module, loss: Callable[[], float], full: float) -> di
             for weight, trained in factors:
                 weight.copy_(trained * strength)
 
-    def loss_at(strength: float) -> float:
+    def loss_at(strength: float, measure: Callable[[], float] = loss_of_some or loss) -> float:
         apply(strength)
-        return loss()
+        return measure()
 
-    losses = search(loss_at, full) if math.isfinite(full) else {FULL: full}
+    losses = {FULL: full}
+    if math.isfinite(full):
+        losses = search(loss_at, full if loss_of_some is None else loss_at(FULL))
+    if loss_of_some is not None:
+        best = best_of(losses)
+        losses = {FULL: full} | ({best: loss_at(best, loss)} if best != FULL else {})
     apply(best_of(losses))
     return losses
 

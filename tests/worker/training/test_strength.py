@@ -10,7 +10,7 @@ from support import small_runs
 from support.small_runs import events
 
 from slmstudio.core.run import checkpoints, folder
-from slmstudio.worker.training import strength, train
+from slmstudio.worker.training import control, strength, train
 
 
 @pytest.mark.parametrize(("lowest", "tried", "chosen"), [
@@ -41,6 +41,17 @@ def test_an_adapter_that_went_too_far_is_applied_more_weakly(tmp_path, tiny_mode
     trained, used = (load_file(place / "adapter_model.safetensors") for place in (kept, job.folder / "adapter"))
     assert all((used[name] == weight * (told["strength"] if "lora_B" in name else 1)).all()
                for name, weight in trained.items())
+
+
+def test_of_many_rows_some_choose_and_all_are_measured(tmp_path, tiny_model, rows_file, monkeypatch):
+    monkeypatch.setattr(control, "MOST_TRIED_ON", 1)
+    job = small_runs.maker(tmp_path, tiny_model, rows_file)(
+        learning_rate=1.0, eval_steps=1000, max_steps=12)
+    result = train.run(job)
+    told, = events(job, "best_used")
+    losses = dict(told["strengths"])
+    assert losses.keys() == {1.0, told["strength"]} and losses[1.0] == events(job, "eval")[-1]["eval_loss"]
+    assert result["eval_loss_after"] == min(losses.values())
 
 
 @pytest.mark.parametrize("changes", [{"use_dora": True}, {"use_best_checkpoint": False}], ids=str)
