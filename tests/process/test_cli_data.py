@@ -34,7 +34,7 @@ def test_a_report_says_everything(told, table, tiny_model):
     names = ("format", "encoding", "layout", "records", "mapping", "unused_words")
     assert {name: report[name] for name in names} == {
         "format": "csv", "encoding": "UTF-8", "layout": "instruction", "records": 4,
-        "mapping": {"instruction": "प्रश्न", "output": "उत्तर"}, "unused_words": []}
+        "mapping": {"instruction": "प्रश्न", "output": "उत्तर"}, "unused_words": ["split"]}
     assert report["objectives"] == ["sft", "text"] and report["problems"] == []
     found = {each["kind"]: each for each in report["findings"]}
     assert found["duplicate_rows"]["lines"] == [4] and found["personal_phone"]["lines"] == [5]

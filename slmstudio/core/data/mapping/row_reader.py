@@ -115,7 +115,7 @@ class RowReader:
     def read(self, value: dict[str, Any]) -> list[Row]:
         unused = {name for name in self._beside if value[name] not in (None, "", [], {})} if self._beside else set()
         for name in unused if self._may_need_pictures else ():
-            if names.column(name) in names.PICTURES:
+            if names.column(name) in names.PICTURES and not str(value[name]).startswith("http"):
                 raise RowError([(name, tr("the row has a picture, a sound or a video; models learn only from text "
                                           "here."))])
         if self._is_plain and (plain := self._pair(value)) is not None:

@@ -137,7 +137,7 @@ def marked(text: str) -> Label | None:
 def label_of(text: str) -> Label:
     """What begins a line: a name before a colon or a dash or in brackets, behind a time if there is one."""
     begin = text[:LONGEST_MARK]
-    if timed := _TIMED.search(begin):
+    if ("[" in begin or "(" in begin) and (timed := _TIMED.search(begin)):  # most lines have neither
         text = begin[:timed.start()] + text[timed.end():]
         begin = text[:LONGEST_MARK]
     stamp = _STAMP.match(begin)

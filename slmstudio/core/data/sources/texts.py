@@ -111,7 +111,8 @@ def joined(said: Iterable[Message], roles: Mapping[str, str], notes: list[str]) 
     for _, day in groupby(said, lambda each: each.day):
         found = list(day)
         here = [each for each in found if each.who in roles]
-        others.update(each.who for each in found if each.who not in roles)
+        if len(here) < len(found):
+            others.update(each.who for each in found if each.who not in roles)
         messages = turns((roles[each.who], each.text) for each in here)
         first = next((at for at, each in enumerate(messages) if each["role"] != "assistant"), len(messages))
         answered = messages[first:]

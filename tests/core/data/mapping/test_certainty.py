@@ -26,6 +26,8 @@ SURE = {
     "text, and where it is from": ({"text": BODY, "url": "https://a.in/{}", "author": "Asha Joshi {}"}, "text=text"),
     "a thing, what it is, and its picture": ({"name": TITLE, "description": BODY, "image_url": "https://a.in/{}.png"},
                                              "instruction=name,output=description"),
+    "a link to a picture": ({"question": ASK, "answer": REPLY, "image": "https://a.in/{}.png"},
+                            "instruction=question,output=answer"),
     "long texts that ask here and there": ({"text": f"Is it clean? {BODY} It is."}, "text=text"),
     "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
     "questions among their tags and codes": (
