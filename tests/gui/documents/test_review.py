@@ -175,6 +175,9 @@ def test_after_the_last_one_comes_the_dataset(qtbot, view):
     assert test is None and len(read_dataset(rows).records) == 11
     keys(qtbot, "U")
     assert view.middle.currentWidget() is view.pair and on_disk(view)[1] == 9
+    keys(qtbot, "^A")
+    view.open(ReviewList(store.open(view.project.folder)))
+    assert view.middle.currentWidget() is view.dataset, "there is nothing else to do"
 
 
 def test_a_part_is_enough_for_a_dataset(qtbot, session, view, studio_home):
