@@ -264,8 +264,10 @@ def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
 def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -> tuple[float, int] | None:
     """The level of a heading, the outermost the smallest; None of a line that is none."""
     text = line.text
-    if len(text.split()) > MOST_WORDS or not any(map(str.isalpha, text)) or CELLS in text or len(text) < 3 or (
-            line.height < usual.height / LARGE or text.endswith((",", ";", "।", "-")) or (text.endswith(".") and not text.rstrip(".").isupper())):
+    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or CELLS in text:
+        return None
+    if line.height < usual.height / LARGE or text.endswith((",", ";", "।", "-")) or (
+            text.endswith(".") and not text.rstrip(".").isupper()):
         return None
     numbered, large = _NUMBERED.match(text), line.height >= LARGE * usual.height
     alone = before is None or before.page != line.page or _gap(before, line) > GAP * line.height or (

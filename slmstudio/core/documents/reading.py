@@ -136,7 +136,8 @@ def _chapters(opened: zipfile.ZipFile) -> list[str]:
     if found is None:
         raise KeyError("container.xml")
     package = opened.read(found[1]).decode("utf-8", "replace")
-    tags = [dict(re.findall(r'([\w:-]+)\s*=\s*"([^"]*)"', tag)) for tag in re.findall(r"<(?:opf:)?item\s[^>]*>", package)]
+    tags = [dict(re.findall(r'([\w:-]+)\s*=\s*"([^"]*)"', tag))
+            for tag in re.findall(r"<(?:opf:)?item\s[^>]*>", package)]
     places = {tag["id"]: tag["href"] for tag in tags if {"id", "href"} <= tag.keys()}
     order = re.findall(r'<(?:opf:)?itemref\s[^>]*idref\s*=\s*"([^"]*)"', package)
     base = PurePosixPath(found[1]).parent

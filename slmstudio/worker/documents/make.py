@@ -18,8 +18,8 @@ from typing import Any
 from slmstudio.core import jobs
 from slmstudio.core.data.languages import LATIN, guess
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.documents import prompting, reading, teacher
 from slmstudio.core.documents import project as projects
+from slmstudio.core.documents import prompting, reading, teacher
 from slmstudio.core.documents.evidence import (
     MOST_ANSWER,
     MOST_QUESTION,
