@@ -108,8 +108,8 @@ def test_word_documents_have_headings_and_tables(tmp_path: Path):
                                          (("अगला",), "दूसरा पैरा।")]
 
 
-HTML = """<html><head><title>x</title></head><body><nav>Menu</nav><h1>Rules</h1><p>One <b>bold</b> word.</p><h2>Fees</h2>
-<table><tr><td>Form</td><td>50</td></tr></table><footer>Imprint</footer></body></html>"""
+HTML = """<html><head><title>x</title></head><body><nav>Menu</nav><h1>Rules</h1><p>One <b>bold</b> word.</p>
+<h2>Fees</h2><table><tr><td>Form</td><td>50</td></tr></table><footer>Imprint</footer></body></html>"""
 IN_HTML = [(("Rules",), "One bold word."), (("Rules", "Fees"), "Form | 50")]
 
 
