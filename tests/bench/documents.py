@@ -29,7 +29,7 @@ from slmstudio.worker.documents.teachers import LocalTeacher, Prompt
 MOST, MEMORY = 160, 2**31
 RULES = ("The office in {place} takes applications for a {thing} until the {day}th of each month. The fee is {fee} "
          "rupees, and half of that for those above 60 years. A {thing} is valid for {years} years and is renewed at "
-         "the same office, with the old one and two photographs. Complaints go to the district officer within {day} days.")
+         "the same office, with the old one and two photographs. Complaints go to the district officer in {day} days.")
 THINGS = ("trade licence", "ration card", "driving licence", "land record", "income certificate", "bus pass")
 
 

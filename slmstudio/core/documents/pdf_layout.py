@@ -41,6 +41,7 @@ _NAMED = re.compile(r"(?:chapter|section|part|annex(?:ure)?|appendix|schedule|ar
                     r"खंड|अनुसूची)\s+[\divxlc०-९]+\b", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[\uf000-\uf0ff•●▪◦*–—-]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivx]{1,4}|[कखगघङअआइई])[.)])\s+\S")
 _PAGE_NUMBER = re.compile(r"\W*(?:page|पृष्ठ|पेज|p\.)?\s*\d{1,4}(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*", re.IGNORECASE)
+_SHAPELESS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufffe\uffff]")
 _SENTENCE_END = (".", "!", "?", "।", ":", ";", "॥")
 
 
@@ -143,18 +144,25 @@ def _line(text_page: Any, text: str, at: int, page: int) -> Line:
     middle = at + (len(text) - 1) // 2
     first, last, within = (_box(text_page, each) for each in (at, at + len(text) - 1, middle))
     # A line's last hyphen comes as U+FFFE where pdfium joins a word.
-    words = text.replace("\ufffe", "").replace("\u00ad", "").split()
+    words = _SHAPELESS.sub("", text).split()
     return Line(" ".join(words), first[0], last[2], min(first[1], last[1]), max(first[3], last[3]),
                 max(first[3] - first[1], within[3] - within[1]), _is_bold(text_page, middle), page)
 
 
 def _box(text_page: Any, at: int) -> tuple[float, float, float, float]:
-    """(left, bottom, right, top) of a character with the room of its line."""
+    """(left, bottom, right, top) of a letter of the page's text with the room of its line."""
     import pypdfium2.raw as pdfium
 
     box = pdfium.FS_RECTF()
-    pdfium.FPDFText_GetLooseCharBox(text_page, at, ctypes.byref(box))
+    pdfium.FPDFText_GetLooseCharBox(text_page, _character(text_page, at), ctypes.byref(box))
     return box.left, box.bottom, box.right, box.top
+
+
+def _character(text_page: Any, at: int) -> int:
+    """pdfium's number for a letter of its text: a character of a font may stand for several letters, or for none."""
+    import pypdfium2.raw as pdfium
+
+    return max(0, int(pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, at)))
 
 
 def _is_bold(text_page: Any, at: int) -> bool:
@@ -162,7 +170,7 @@ def _is_bold(text_page: Any, at: int) -> bool:
 
     name = ctypes.create_string_buffer(128)
     flags = ctypes.c_int()
-    pdfium.FPDFText_GetFontInfo(text_page, at, name, len(name), ctypes.byref(flags))
+    pdfium.FPDFText_GetFontInfo(text_page, _character(text_page, at), name, len(name), ctypes.byref(flags))
     return re.search(rb"bold|black|heavy|semibold|demi", name.value, re.IGNORECASE) is not None
 
 

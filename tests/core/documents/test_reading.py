@@ -143,6 +143,12 @@ def test_a_font_from_before_unicode_is_named(tmp_path: Path):
     assert list(reader.blocks()) and len(reader.problems) == 1
 
 
+def test_letters_that_a_pdf_names_wrongly_are_noticed():
+    sound = "उनके स्थानीय प्रतिद्वंद्वियों, पोलोनिया वारसॉ, के पास काफ़ी कम समर्थक हैं (PZPR) और COVID-19 में 5% थे। "
+    damaged = "उनकेOानीय PतQंQयR, पोलोनया वारसॉ, के पास काफ कम समथक हT, फर भी वे2000 मएकलUलासा चैVWयनशप जीतनेम "
+    assert reading.damaged_letters([sound] * 9) == "" and reading.damaged_letters([damaged] * 9)
+
+
 def test_a_folder_is_read_and_what_cant_be_is_named(studio_home: Path, tmp_path: Path):
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
