@@ -51,8 +51,8 @@ def damaged_letters(texts: Iterable[str]) -> str:
     found = Counter(bool(_MIXED.search(word)) for text in texts for word in text.split() if _INDIAN.search(word))
     if found[True] < 3 or found[True] < DAMAGED * found.total():
         return ""
-    return tr("Letters are missing or wrong in the text of this file, as in many PDF files in Indian languages. What is "
-              "made of it can't be trusted. Use the Word file that it was made from, or text recognition (OCR).")
+    return tr("Letters are missing or wrong in the text of this file, as in many PDF files in Indian languages. What "
+              "is made of it can't be trusted. Use the Word file that it was made from, or text recognition (OCR).")
 
 
 class Reader:
