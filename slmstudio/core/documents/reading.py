@@ -39,7 +39,7 @@ DAMAGED = 0.03
 _INDIAN = re.compile(r"[\u0900-\u0dff]")
 _FOREIGN = r"(?![\u0900-\u0dff])[^\W\d_]"
 _MIXED = re.compile(rf"[\u0900-\u0dff](?:{_FOREIGN}|[#&*+<=>\\^_`{{|}}~]+[\u0900-\u0dff])|{_FOREIGN}[\u0900-\u0dff]")
-_CELL = re.compile(r"</t[dh]\s*>\s*<t[dh]\b[^>]*>", re.IGNORECASE)
+_CELL = re.compile(r"</t[dh]\s*>\s*<t[dh]\b[^<>]*>", re.IGNORECASE)
 _TITLE = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
 _UNDERLINE = re.compile(r"(=+|-{3,})\s*")
 _FENCE = re.compile(r"\s*(```|~~~)")
@@ -153,9 +153,9 @@ def _chapters(opened: zipfile.ZipFile) -> list[str]:
         raise KeyError("container.xml")
     package = opened.read(found[1]).decode("utf-8", "replace")
     tags = [dict(re.findall(r'([\w:-]+)\s*=\s*"([^"]*)"', tag))
-            for tag in re.findall(r"<(?:opf:)?item\s[^>]*>", package)]
+            for tag in re.findall(r"<(?:opf:)?item\s[^<>]*>", package)]
     places = {tag["id"]: tag["href"] for tag in tags if {"id", "href"} <= tag.keys()}
-    order = re.findall(r'<(?:opf:)?itemref\s[^>]*idref\s*=\s*"([^"]*)"', package)
+    order = dict.fromkeys(re.findall(r'<(?:opf:)?itemref\s[^<>]*?idref\s*=\s*"([^"]*)"', package))
     base = PurePosixPath(found[1]).parent
     return [str(base / unquote(places[each])) for each in order if each in places]
 

@@ -78,6 +78,8 @@ def test_teachers_are_found_and_other_machines_only_with_a_persons_word(tmp_path
             teacher.find(place)
     assert teacher.find("http://192.0.2.9:80", allow_address=True).leaves_machine
     assert teacher.Teacher.from_dict(here.to_dict()) == here
+    assert teacher.by_number("http://localhost:8080/v1") == "http://127.0.0.1:8080/v1"
+    assert teacher.by_number("http://[::1]:80") == "http://[::1]:80"
 
 
 def test_a_trial_is_kept_with_its_project_and_the_last_one_counts(studio_home: Path):
