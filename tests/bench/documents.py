@@ -14,6 +14,7 @@ import argparse
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -46,15 +47,16 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=1)
     chosen = options.parse_args()
     teacher = LocalTeacher(load_gguf(chosen.teacher, MEMORY, Wish("cpu")))
-    prompts = [Prompt(prompting.ask(each, USUAL, "en", 1), MOST, prompting.grammar(each, USUAL, 1))
-               for each in passages(chosen.passages)]
+    prompts = [Prompt(prompting.ask(each, USUAL, "en", 1), MOST, prompting.grammar(each, USUAL, 1), None,
+                      prompting.forced(each, USUAL)) for each in passages(chosen.passages)]
     took: dict[str, list[float]] = {"together": [], "one by one": []}
     processor: dict[str, list[float]] = {"together": [], "one by one": []}
     letters = dict.fromkeys(took, 0)
     for _ in range(chosen.rounds):
         for name in took:
             begin = time.perf_counter()
-            parts = [prompts] if name == "together" else [[each] for each in prompts]
+            # A request to a server chooses each token, since a server knows of nothing that must follow.
+            parts = [prompts] if name == "together" else [[replace(each, forced=None)] for each in prompts]
             worked = time.process_time()
             letters[name] = sum(len(found.text) for part in parts
                                 for found in teacher.complete(part, lambda share: None))

@@ -53,6 +53,23 @@ def test_whatever_is_written_is_read_or_marked(output: str, expected: list[bool]
     assert all(draft.kind in ("fact", "how_to") for draft in found)
 
 
+@given(st.lists(st.tuples(st.sampled_from(quotable(TEXT)), st.sampled_from(["fact", "how_to"]),
+                          st.text("a\\\"}],{:\n क", min_size=1, max_size=6),
+                          st.text("a\\\"}],", min_size=1, max_size=6)),
+                min_size=1, max_size=2))
+def test_what_must_follow_is_what_every_output_of_the_form_has(pairs):
+    """At each place of an output, what is said to follow does follow."""
+    said = [dict(zip(prompting.FIELDS, pair, strict=True)) for pair in pairs]
+    output = json.dumps({"pairs": said}, ensure_ascii=False, separators=(",", ":"))
+    following = prompting.forced(PASSAGE, ("fact", "how_to"))
+    free = 0
+    for at in range(len(output)):
+        told = following(output[:at])
+        assert output.startswith(told, at), (output[:at], told)
+        free += not told
+    assert free < len(output) / 2
+
+
 @given(st.text(max_size=80))
 def test_no_output_is_too_strange(output: str):
     parse(output, "en", ("fact",))

@@ -11,7 +11,7 @@ from slmstudio.core.chat.placement import Wish
 from slmstudio.core.documents.evidence import Questions
 from slmstudio.core.documents.passages import Passage
 from slmstudio.core.documents.project import Settings
-from slmstudio.core.documents.prompting import ask, grammar, parse, quotable
+from slmstudio.core.documents.prompting import ask, forced, grammar, parse, quotable
 from slmstudio.worker.documents.make import Maker
 from slmstudio.worker.documents.teachers import LocalTeacher, Prompt
 
@@ -29,19 +29,20 @@ def teacher() -> Iterator[LocalTeacher]:
 
 
 def _prompt(passage: Passage, most: int) -> Prompt:
-    return Prompt(ask(passage, KINDS, "en", 1), most, grammar(passage, KINDS, 1))
+    return Prompt(ask(passage, KINDS, "en", 2), most, grammar(passage, KINDS, 2), None, forced(passage, KINDS))
 
 
 PASSAGES = [Passage(f"1-{at}", "a", "s", (), 1, text) for at, text in enumerate(TEXTS)]
 
 
-def test_a_small_model_keeps_to_the_form_and_quotes_a_sentence_and_together_or_alone_is_the_same(teacher: LocalTeacher):
+def test_a_small_model_keeps_to_the_form_and_quotes_a_sentence(teacher: LocalTeacher):
+    """Together with others, behind a beginning that is computed once, and alone. The words may differ: llama.cpp's sums
+    depend on where a prompt is cut."""
     together = teacher.complete([_prompt(each, 30) for each in PASSAGES], lambda share: None)
-    for passage, completion in zip(PASSAGES, together, strict=True):
-        [draft] = parse(completion.text, "en", KINDS)
+    alone = teacher.complete([_prompt(PASSAGES[0], 30)], lambda share: None)
+    for passage, completion in zip([*PASSAGES, PASSAGES[0]], together + alone, strict=True):
+        draft, *_ = parse(completion.text, "en", KINDS)
         assert completion.text.startswith('{"pairs":[{"quotation":"') and draft.quotation in quotable(passage.text)
-        [alone] = teacher.complete([_prompt(passage, 30)], lambda share: None)
-        assert alone.text == completion.text
 
 
 def test_a_prompt_that_doesnt_fit_gives_nothing_and_the_others_are_answered(teacher: LocalTeacher):
