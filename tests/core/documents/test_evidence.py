@@ -61,6 +61,8 @@ LIES = {
                 quotation="Form 7 is sent to the Pay and Accounts Office in Nagpur"), "name_missing"),
     "invented name among Devanagari": (changed(SAID, answer="15 कार्य दिवसों में DigiLocker पर।"), "name_missing"),
     "invented answer": (changed(answer="Because bananas ripen faster whenever giraffes whistle."), "unsupported"),
+    "question about something else": (
+        changed(question="How many library cards does the museum shop sell?"), "unsupported"),
     "according to this text": (
         changed(question="According to this text, how many days are credited?"), "needs_passage"),
     "according to the text": (changed(question="How many days are credited according to the text?"), "needs_passage"),

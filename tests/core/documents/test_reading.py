@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from support import small_pdf
+from support import peak_of, small_pdf
 from support.small_pdf import lines
 
 from slmstudio.core.data.source import ReadingCancelled
@@ -174,3 +175,19 @@ def test_nothing_to_read_and_cancelled_leave_no_passages(studio_home: Path, tmp_
     with pytest.raises(ReadingCancelled):
         reading.read_into(other, cancelled=lambda: True)
     assert not new.is_read and not other.is_read
+
+
+@pytest.mark.full
+def test_a_thousand_pages_need_no_more_memory_than_a_hundred(studio_home: Path, tmp_path: Path):
+    code = ("import sys; from pathlib import Path; from slmstudio.core.documents import project, reading; "
+            "new = project.create([Path(sys.argv[1])], project.Settings(())); reading.read_into(new); "
+            "sys.exit(0 if len(new.passages()) >= int(sys.argv[2]) else 1)")
+    held = []
+    for count in (100, 1000):
+        path = small_pdf.write(tmp_path / f"{count}.pdf", (
+            [(50, 745, -11, f"{page}. Rule"), *lines([f"{WORDS} {page} {line}." for line in range(40)], top=725)]
+            for page in range(count)))
+        status, memory = peak_of.run([sys.executable, "-c", code, str(path), str(2 * count)], 200)
+        assert status == 0
+        held.append(memory - path.stat().st_size)  # pdfium keeps the file
+    assert held[1] - held[0] < 30 * 2**20, held
