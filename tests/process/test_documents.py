@@ -144,3 +144,16 @@ def test_the_terminal_makes_a_dataset_and_continues_a_project(told, cli, studio_
 
 def _rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_trial_says_how_good_a_teacher_is_and_makes_nothing(studio_home: Path, tmp_path: Path):
+    with serving(ScriptedTeacher({4: LIES["invented number"][0]})) as teacher:
+        new = made_of(tmp_path, teacher, 12)
+        job = work.job_for(new, [Teacher.from_dict(new.settings.teacher)])
+        job.start()
+        outcome = job.wait()
+    assert outcome.state == "finished" and sorted(teacher.asked) == [0, 4, 8] and not _lines(new)
+    [tried] = [event for event in job.events() if event["type"] == "teacher_tried"]
+    assert (tried["place"], tried["pairs"], tried["passed"]) == (teacher.url, 3, 2)
+    trial = work.trial_of(new)
+    assert trial is not None and (trial.pairs, trial.passed, trial.is_good) == (3, 2, True)

@@ -290,11 +290,14 @@ def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -
     numbered, large = _NUMBERED.match(text), line.height >= LARGE * usual.height
     alone = before is None or before.page != line.page or _gap(before, line) > GAP * line.height or (
         after is not None and _gap(line, after) > GAP * line.height)
-    bold = line.is_bold and usual.bold_counts and not (after is not None and after.is_bold and not _begins(line, after))
+    continues = after is not None and not _begins(line, after)  # then it begins a paragraph in bold, or in capitals
+    bold = line.is_bold and usual.bold_counts and not (continues and after is not None and after.is_bold)
     named = _NAMED.match(text) is not None or (numbered is not None and len(text.split()) <= 8 and (
         not _ITEM.match(after.text if after else "") or "." in (_NUMBERED.match(after.text) or [""])[0].strip(". ")
         if after else False))
-    capitals = text.isupper() and len(text) > 5
+    capitals = text.isupper() and len(text) > 5 and not (
+        (continues and after is not None and after.text.isupper())
+        or (before is not None and before.text.isupper() and not _begins(before, line)))
     if not (large or bold or (alone and (named or capitals))):
         return None
     depth = numbered["number"].count(".") + 1 if numbered and numbered["number"][0].isdigit() else 1
