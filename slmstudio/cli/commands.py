@@ -14,7 +14,20 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio import __version__
-from slmstudio.cli import asking, chat, data, energy, estimate, evaluate, exports, machine, models, runs, words
+from slmstudio.cli import (
+    asking,
+    chat,
+    data,
+    documents,
+    energy,
+    estimate,
+    evaluate,
+    exports,
+    machine,
+    models,
+    runs,
+    words,
+)
 from slmstudio.cli.output import Json, figure, print_error, print_json, print_next, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import home_folder, paths, program
@@ -31,6 +44,7 @@ app = typer.Typer(
          "Exit status: 0 done; 1 it failed, was cancelled, or a check didn't pass; 2 you have to change something "
          "first.",
 )
+data.app.command("from-documents")(documents.from_documents)
 for room in (runs, data, exports, models, estimate, chat, evaluate, energy, machine):
     app.add_typer(room.app)
 WHEN = ("before", "after")

@@ -31,6 +31,7 @@ def tab(qtbot, qapp, studio_home):
     assert tasks.shut_down(60_000)
 
 
+@pytest.mark.full
 def test_from_documents_to_rows_with_their_sources(qtbot, tab: DataTab, tmp_path: Path):
     with serving(ScriptedTeacher({1: LIE[0]})) as teacher:
         tab.open_documents()

@@ -121,5 +121,39 @@ def test_a_server_that_wasnt_named_cant_be_reached(studio_home: Path, tmp_path: 
         (job.folder / "request.json").write_text(json.dumps(request))
         job.start()
         outcome = job.wait()
-    if [event for event in job.events() if event["type"] == "lock"][0]["enforced"]:
+    if next(event for event in job.events() if event["type"] == "lock")["enforced"]:
         assert outcome.state == "failed" and teacher.asked == []
+
+
+def test_the_terminal_makes_a_dataset_and_continues_a_project(told, cli, studio_home: Path, tmp_path: Path):
+    out = tmp_path / "made" / "rows.jsonl"
+    with serving(ScriptedTeacher({3: LIES["invented number"][0]})) as teacher:
+        done = told("data", "from-documents", document(tmp_path, 20), "--teacher", teacher.url, "--yes", "--out", out,
+                    "--held-out", 0.2)
+        asked = len(teacher.asked)
+        again = told("data", "from-documents", done["project"], "--yes")
+    assert (done["pairs"], done["left_out"], done["by_doubt"]) == (20, 1, {"number_missing": 1})
+    rows, test = (_rows(path) for path in (out, Path(done["test"])))
+    assert Path(done["rows"]) == out and len(rows) + len(test) == 19 and len(test) == 4
+    assert all(row["quotation"] and row["document"] == "rules.md" for row in rows + test)
+    assert len(teacher.asked) == asked == 20 and again["pairs"] == 20 and again["rows"] != done["rows"]
+    told("data", "from-documents", tmp_path / "nothing.pdf", "--teacher", teacher.url, status=2)
+    told("data", "from-documents", tmp_path, "--teacher", "http://192.0.2.7:80", status=2)
+    told("data", "from-documents", tmp_path, "--teacher", teacher.url, "--kinds", "riddle", status=2)
+
+
+def _rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_trial_says_how_good_a_teacher_is_and_makes_nothing(studio_home: Path, tmp_path: Path):
+    with serving(ScriptedTeacher({4: LIES["invented number"][0]})) as teacher:
+        new = made_of(tmp_path, teacher, 12)
+        job = work.job_for(new, [Teacher.from_dict(new.settings.teacher)])
+        job.start()
+        outcome = job.wait()
+    assert outcome.state == "finished" and sorted(teacher.asked) == [0, 4, 8] and not _lines(new)
+    [tried] = [event for event in job.events() if event["type"] == "teacher_tried"]
+    assert (tried["place"], tried["pairs"], tried["passed"]) == (teacher.url, 3, 2)
+    trial = work.trial_of(new)
+    assert trial is not None and (trial.pairs, trial.passed, trial.is_good) == (3, 2, True)

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -98,10 +98,8 @@ def serving(teacher: ScriptedTeacher) -> Iterator[ScriptedTeacher]:
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            try:
+            with suppress(OSError):  # whoever asked was killed
                 self.wfile.write(data)
-            except OSError:  # whoever asked was killed
-                pass
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -32,7 +32,7 @@ DOUBTS = {
     "quotation_missing": noop("The quotation isn't in the document"),
     "number_missing": noop("A number isn't in the quotation"),
     "name_missing": noop("A name isn't in the document"),
-    "unsupported": noop("Most words of the answer aren't in the document"),
+    "unsupported": noop("Most of its words aren't in the document"),
     "obeys_document": noop("The document gives orders to the model"),
     "near_duplicate": noop("Nearly the same question was asked before"),
     "not_repeated": noop("From the quotation alone, the teacher answers differently"),
@@ -45,8 +45,9 @@ MOST_QUESTION, MOST_ANSWER = 400, 1200
 """Characters."""
 FEWEST_WORDS = 3
 """Of a question that can be understood, and of a quotation that says something."""
-SUPPORTED, SAME = 0.5, 0.5
-"""Share of the answer's longer words that must be in the document; overlap (F1) of two answers that are the same."""
+SUPPORTED, ASKED, SAME = 0.5, 0.34, 0.5
+"""Share of the longer words that must be in the document, of an answer and of a question; overlap (F1) of two answers
+that are the same."""
 ALIKE = 0.75
 """Share of common words (Jaccard) from which two questions are nearly the same."""
 LONG = 4
@@ -215,14 +216,16 @@ def _names(text: str) -> list[str]:
 
 
 def _has_other_words(draft: Draft, whole: str, passage: str) -> bool:
-    """Whether most of the answer's longer words are neither in the document nor in the question; of one in another
-    script that can't be said."""
+    """Whether most longer words of the question aren't in the document, or most of the answer's are in neither; of
+    another script that can't be said."""
     scripts = [_script_of_language(guess(text) or LATIN) for text in (draft.answer, passage)]
     if draft.kind == "unanswerable" or scripts[0] != scripts[1]:
         return False
-    known = {each[:LONG] for each in words(f"{whole} {draft.question}")}
-    wanted = [each for each in words(draft.answer) if len(each) >= LONG]
-    return sum(each[:LONG] in known for each in wanted) < SUPPORTED * len(wanted)
+    known = {each[:LONG] for each in words(whole)}
+    asked, answered = ([each[:LONG] for each in words(text) if len(each) >= LONG]
+                       for text in (draft.question, draft.answer))
+    return sum(each in known for each in asked) < ASKED * len(asked) or (
+        sum(each in known or each in asked for each in answered) < SUPPORTED * len(answered))
 
 
 def _gives_orders(draft: Draft, whole: str, passage: str) -> bool:

@@ -30,6 +30,8 @@ GAP, CELL = 0.6, 1.6
 """Heights of a line: of space that begins a paragraph, and that parts the cells of a table."""
 LARGE, MOST_BOLD = 1.12, 0.3
 """How much larger than usual letters are those of a heading; share of bold ones up to which bold means something."""
+FULL = 0.6
+"""Share of a column's width that most of its lines fill; cells of a table are shorter."""
 MOST_WORDS = 16
 """Of a heading."""
 CELLS = " | "
@@ -39,6 +41,7 @@ _NAMED = re.compile(r"(?:chapter|section|part|annex(?:ure)?|appendix|schedule|ar
                     r"खंड|अनुसूची)\s+[\divxlc०-९]+\b", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[\uf000-\uf0ff•●▪◦*–—-]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivx]{1,4}|[कखगघङअआइई])[.)])\s+\S")
 _PAGE_NUMBER = re.compile(r"\W*(?:page|पृष्ठ|पेज|p\.)?\s*\d{1,4}(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*", re.IGNORECASE)
+_SHAPELESS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufffe\uffff]")
 _SENTENCE_END = (".", "!", "?", "।", ":", ";", "॥")
 
 
@@ -91,7 +94,7 @@ def blocks(document: Any, check: Callable[[int], None], empty: list[int]) -> Ite
                 found = [Line(text, 0, 0, 0, 0, 0, False, number) for text in _recognised(document, number)]
             if not found:
                 empty.append(number)
-            yield from _in_order(_without_edges(found, usual))
+            yield from _without_edges(found, usual)
 
     yield from _paragraphs(lines(), usual)
 
@@ -100,7 +103,7 @@ def blocks(document: Any, check: Callable[[int], None], empty: list[int]) -> Ite
 
 
 def _page_lines(document: Any, number: int) -> list[Line]:
-    """The lines of a page in the file's order; none of one that is damaged or a picture."""
+    """The lines of a page in the order in which they are read; none of one that is damaged or a picture."""
     import pypdfium2
 
     try:
@@ -109,44 +112,57 @@ def _page_lines(document: Any, number: int) -> list[Line]:
     except pypdfium2.PdfiumError:
         return []
     try:
-        text, at, found = str(text_page.get_text_range()), 0, list[Line]()
-        for part in text.split("\r\n"):
-            if part.strip():
-                found += _merged(found, _line(text_page, part, at, number))
+        at, pieces, found = 0, list[Line](), list[Line]()
+        for part in str(text_page.get_text_range()).split("\r\n"):
+            pieces += _pieces(text_page, part, at, number)
             at += len(part) + 2
+        for piece in _in_order(pieces):
+            found += _merged(found, piece)
         return found
     finally:
         text_page.close()
         page.close()
 
 
-def _line(text_page: Any, text: str, at: int, page: int) -> Line:
-    """
+def _pieces(text_page: Any, text: str, at: int, page: int) -> Iterator[Line]:
+    """What pdfium takes for a line, cut at wide gaps.
+
     Args:
         at: number of its first character on the page.
     """
-    begin, end = len(text) - len(text.lstrip()), len(text.rstrip()) - 1
-    first, last, middle = (_box(text_page, at + each) for each in (begin, end, (begin + end) // 2))
-    parts, since = [], begin
+    begin, end = len(text) - len(text.lstrip()), len(text.rstrip())
     for match in re.finditer(r"(?<=\S) (?=\S)", text):
         before, after = (_box(text_page, at + each) for each in (match.start() - 1, match.end()))
         if after[0] - before[2] > CELL * (before[3] - before[1]) > 0:
-            parts.append(text[since:match.start()])
-            since = match.end()
+            yield _line(text_page, text[begin:match.start()], at + begin, page)
+            begin = match.end()
+    if begin < end:
+        yield _line(text_page, text[begin:end], at + begin, page)
+
+
+def _line(text_page: Any, text: str, at: int, page: int) -> Line:
+    middle = at + (len(text) - 1) // 2
+    first, last, within = (_box(text_page, each) for each in (at, at + len(text) - 1, middle))
     # A line's last hyphen comes as U+FFFE where pdfium joins a word.
-    words = CELLS.join([*parts, text[since:]]).replace("\ufffe", "").replace("\u00ad", "")
-    height = max(first[3] - first[1], middle[3] - middle[1])
-    return Line(" ".join(words.split()), first[0], last[2], min(first[1], last[1]), max(first[3], last[3]), height,
-                _is_bold(text_page, at + (begin + end) // 2), page)
+    words = _SHAPELESS.sub("", text).split()
+    return Line(" ".join(words), first[0], last[2], min(first[1], last[1]), max(first[3], last[3]),
+                max(first[3] - first[1], within[3] - within[1]), _is_bold(text_page, middle), page)
 
 
 def _box(text_page: Any, at: int) -> tuple[float, float, float, float]:
-    """(left, bottom, right, top) of a character with the room of its line."""
+    """(left, bottom, right, top) of a letter of the page's text with the room of its line."""
     import pypdfium2.raw as pdfium
 
     box = pdfium.FS_RECTF()
-    pdfium.FPDFText_GetLooseCharBox(text_page, at, ctypes.byref(box))
+    pdfium.FPDFText_GetLooseCharBox(text_page, _character(text_page, at), ctypes.byref(box))
     return box.left, box.bottom, box.right, box.top
+
+
+def _character(text_page: Any, at: int) -> int:
+    """pdfium's number for a letter of its text: a character of a font may stand for several letters, or for none."""
+    import pypdfium2.raw as pdfium
+
+    return max(0, int(pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, at)))
 
 
 def _is_bold(text_page: Any, at: int) -> bool:
@@ -154,7 +170,7 @@ def _is_bold(text_page: Any, at: int) -> bool:
 
     name = ctypes.create_string_buffer(128)
     flags = ctypes.c_int()
-    pdfium.FPDFText_GetFontInfo(text_page, at, name, len(name), ctypes.byref(flags))
+    pdfium.FPDFText_GetFontInfo(text_page, _character(text_page, at), name, len(name), ctypes.byref(flags))
     return re.search(rb"bold|black|heavy|semibold|demi", name.value, re.IGNORECASE) is not None
 
 
@@ -201,14 +217,16 @@ def _without_edges(lines: list[Line], usual: _Usual) -> list[Line]:
 
 
 def _in_order(lines: list[Line]) -> list[Line]:
-    """The lines of a page with two columns, the left one first; others as the file has them."""
+    """The lines of a page with two columns of text, the left one first; others, as of tables, as the file has them."""
     if not lines:
         return lines
     left, right = min(line.left for line in lines), max(line.right for line in lines)
     middle, slack = (left + right) / 2, 0.02 * (right - left)
     side = {id(line): -1 if line.right <= middle + slack else 1 if line.left >= middle - slack else 0 for line in lines}
     halves = Counter(side.values())
-    if min(halves[-1], halves[1]) < 6 or halves[0] > 0.25 * len(lines) or any(CELLS in line.text for line in lines):
+    widths = sorted(line.right - line.left for line in lines if side[id(line)])
+    if min(halves[-1], halves[1]) < 6 or halves[0] > 0.25 * len(lines) or (
+            widths[len(widths) // 2] < FULL * (right - left) / 2):
         return lines
     ordered, columns = list[Line](), (list[Line](), list[Line]())
     for line in sorted(lines, key=lambda line: -line.top):
@@ -264,17 +282,22 @@ def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
 def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -> tuple[float, int] | None:
     """The level of a heading, the outermost the smallest; None of a line that is none."""
     text = line.text
-    if len(text.split()) > MOST_WORDS or not any(map(str.isalpha, text)) or CELLS in text or len(text) < 3 or (
-            line.height < usual.height / LARGE or text.endswith((",", ";", "।", "-")) or (text.endswith(".") and not text.rstrip(".").isupper())):
+    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or CELLS in text:
+        return None
+    if line.height < usual.height / LARGE or text.endswith((",", ";", "।", "-")) or (
+            text.endswith(".") and not text.rstrip(".").isupper()):
         return None
     numbered, large = _NUMBERED.match(text), line.height >= LARGE * usual.height
     alone = before is None or before.page != line.page or _gap(before, line) > GAP * line.height or (
         after is not None and _gap(line, after) > GAP * line.height)
-    bold = line.is_bold and usual.bold_counts and not (after is not None and after.is_bold and not _begins(line, after))
+    continues = after is not None and not _begins(line, after)  # then it begins a paragraph in bold, or in capitals
+    bold = line.is_bold and usual.bold_counts and not (continues and after is not None and after.is_bold)
     named = _NAMED.match(text) is not None or (numbered is not None and len(text.split()) <= 8 and (
         not _ITEM.match(after.text if after else "") or "." in (_NUMBERED.match(after.text) or [""])[0].strip(". ")
         if after else False))
-    capitals = text.isupper() and len(text) > 5
+    capitals = text.isupper() and len(text) > 5 and not (
+        (continues and after is not None and after.text.isupper())
+        or (before is not None and before.text.isupper() and not _begins(before, line)))
     if not (large or bold or (alone and (named or capitals))):
         return None
     depth = numbered["number"].count(".") + 1 if numbered and numbered["number"][0].isdigit() else 1

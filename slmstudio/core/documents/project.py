@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, i18n, jobs, paths
+from slmstudio.core.data.record import GROUP
 from slmstudio.core.documents.evidence import Draft, check
 from slmstudio.core.documents.passages import Passage, held_out
 from slmstudio.core.errors import UserError, os_errors_as
@@ -393,7 +394,7 @@ def _changed(project: Project) -> float:
                if (project.folder / name).exists())
 
 
-def write_dataset(project: Project, accepted_only: bool, target: Path) -> tuple[Path, Path | None]:
+def write_dataset(project: Project, accepted_only: bool, target: Path, name: str = "") -> tuple[Path, Path | None]:
     """Write the rows that are learned and, beside them, those of the held-out sections.
 
     What a held-out row asks, or quotes, is in no learned row: it is left out of the test set where a second section
@@ -402,6 +403,8 @@ def write_dataset(project: Project, accepted_only: bool, target: Path) -> tuple[
     Args:
         accepted_only: whether what nobody has decided on yet is left out too.
         target: the folder.
+        name: of the file, without its ending; files of that name are replaced. By default the project's, with a number
+            where that is taken.
 
     Returns:
         The file with the rows, and the one with the test set; None if nothing is held out.
@@ -422,9 +425,10 @@ def write_dataset(project: Project, accepted_only: bool, target: Path) -> tuple[
     with os_errors_as(tr("The dataset can't be written.")):
         target.mkdir(parents=True, exist_ok=True)
         names = (project.name, *(f"{project.name}-{number}" for number in range(2, 10**6)))
-        name = next(each for each in names if not (target / f"{each}.jsonl").exists()
+        name = name or next(each for each in names if not (target / f"{each}.jsonl").exists()
                     and not (target / f"{each}-test.jsonl").exists())
         rows, tests = target / f"{name}.jsonl", target / f"{name}-test.jsonl"
+        tests.unlink(missing_ok=True)
         if test:
             files.write_atomically(tests, (files.dump_line(_row(project, pair)) for pair in test))
         files.write_atomically(rows, (files.dump_line(_row(project, pair)) for pair in learned))
@@ -439,4 +443,4 @@ def _row(project: Project, pair: Pair) -> dict[str, Any]:
     passage = project.passages()[pair.passage]
     return {"messages": [{"role": "user", "content": pair.question}, {"role": "assistant", "content": pair.answer}],
             "document": passage.document, "page": passage.page, "heading": " › ".join(passage.heading),
-            "quotation": pair.quotation, "kind": pair.kind, "language": pair.language, "group": passage.section}
+            "quotation": pair.quotation, "kind": pair.kind, "language": pair.language, GROUP: passage.section}

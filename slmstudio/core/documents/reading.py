@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -33,10 +34,25 @@ MARKDOWN, EPUB = (".md", ".markdown"), ".epub"
 SUFFIXES = (".pdf", ".docx", *PAGE_SUFFIXES, ".xhtml", *MARKDOWN, EPUB, ".txt", ".text")
 SAMPLE = 200
 """Paragraphs that tell whether a document is typed for a font from before Unicode."""
-_CELL = re.compile(r"</t[dh]\s*>\s*<t[dh]\b[^>]*>", re.IGNORECASE)
+DAMAGED = 0.03
+"""Share of words with foreign letters inside from which a text is damaged."""
+_INDIAN = re.compile(r"[\u0900-\u0dff]")
+_FOREIGN = r"(?![\u0900-\u0dff])[^\W\d_]"
+_MIXED = re.compile(rf"[\u0900-\u0dff](?:{_FOREIGN}|[#&*+<=>\\^_`{{|}}~]+[\u0900-\u0dff])|{_FOREIGN}[\u0900-\u0dff]")
+_CELL = re.compile(r"</t[dh]\s*>\s*<t[dh]\b[^<>]*>", re.IGNORECASE)
 _TITLE = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
 _UNDERLINE = re.compile(r"(=+|-{3,})\s*")
 _FENCE = re.compile(r"\s*(```|~~~)")
+
+
+def damaged_letters(texts: Iterable[str]) -> str:
+    """What is said about Indian text whose letters a PDF file names wrongly, as many programs write them: some of them
+    come as Latin ones or signs in the middle of words, and others not at all; "" about sound text."""
+    found = Counter(bool(_MIXED.search(word)) for text in texts for word in text.split() if _INDIAN.search(word))
+    if found[True] < 3 or found[True] < DAMAGED * found.total():
+        return ""
+    return tr("Letters are missing or wrong in the text of this file, as in many PDF files in Indian languages. What "
+              "is made of it can't be trusted. Use the Word file that it was made from, or text recognition (OCR).")
 
 
 class Reader:
@@ -76,7 +92,7 @@ class Reader:
                 yield replace(block, text=text)
         if not count and not self.problems:
             raise UserError(tr("{name} contains no text.", name=self.path.name), "", tr("Choose another file."))
-        if note := legacy_font(sample):
+        if note := legacy_font(sample) or damaged_letters(sample):
             self.problems.append(note)
 
     def _blocks(self) -> Iterator[Block]:
@@ -136,9 +152,10 @@ def _chapters(opened: zipfile.ZipFile) -> list[str]:
     if found is None:
         raise KeyError("container.xml")
     package = opened.read(found[1]).decode("utf-8", "replace")
-    tags = [dict(re.findall(r'([\w:-]+)\s*=\s*"([^"]*)"', tag)) for tag in re.findall(r"<(?:opf:)?item\s[^>]*>", package)]
+    tags = [dict(re.findall(r'([\w:-]+)\s*=\s*"([^"]*)"', tag))
+            for tag in re.findall(r"<(?:opf:)?item\s[^<>]*>", package)]
     places = {tag["id"]: tag["href"] for tag in tags if {"id", "href"} <= tag.keys()}
-    order = re.findall(r'<(?:opf:)?itemref\s[^>]*idref\s*=\s*"([^"]*)"', package)
+    order = dict.fromkeys(re.findall(r'<(?:opf:)?itemref\s[^<>]*?idref\s*=\s*"([^"]*)"', package))
     base = PurePosixPath(found[1]).parent
     return [str(base / unquote(places[each])) for each in order if each in places]
 

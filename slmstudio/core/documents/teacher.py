@@ -73,7 +73,7 @@ class Teacher:
             UserError: it isn't there any more.
         """
         if self.kind == SERVER:
-            return {"server": self.place, "model": self.model}
+            return {"server": by_number(self.place), "model": self.model}
         if self.kind == RUN and (run := named.find(self.place)) is not None:
             exported = next(iter(run_folder.exported(run)), None)  # llama.cpp holds it to a grammar
             return model_at(exported or run)
@@ -143,6 +143,13 @@ def addresses(url: str) -> frozenset[str]:
     with contextlib.suppress(OSError):
         return frozenset(str(each[4][0]) for each in socket.getaddrinfo(host, None))
     return frozenset({host})
+
+
+def by_number(url: str) -> str:
+    """The same address with a number instead of a name: a locked worker can look up no names."""
+    host = urlsplit(url).hostname or ""
+    found = min(addresses(url), key=lambda each: (":" in each, each), default=host)
+    return url.replace(host, f"[{found}]" if ":" in found and found != host else found, 1)
 
 
 def post(url: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     found += [(path, READ) for path in (paths.cache_dir() / "vetting", paths.place_file(),
                                                  paths.accepted_tokenizers_file())]
     found += [(path, WRITE) for path in _kept(kind)]
-    if kind in ("chat", "talk", "serve", "evaluate", "documents"):  # whoever opens a GGUF file looks whether a run is running
+    if kind in ("chat", "talk", "serve", "evaluate", "documents"):  # opening a GGUF file asks whether a run is running
         found.append((paths.runs_dir(), READ))
     found += [(path, READ) for path in _named(request)]
     if kind == "export":

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.documents import work
 from slmstudio.core.documents.project import Project, Settings
 from slmstudio.core.documents.teacher import Teacher
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
@@ -106,9 +107,10 @@ class DocumentsPage(TakesFiles, QWidget):
 
     def _show_project(self, found: Opened) -> None:
         project = self._project = found.list.project
-        if found.is_working and not self._follows(project):
+        if found.is_working:
             self._trying = found.is_trial
-            self.followed.follow(project.job, about=project.folder)
+            if not self._follows(project):
+                self.followed.follow(project.job, about=project.folder)
         working = self._follows(project) and not self._trying
         self.start.card.show_reading("")
         if not (found.list.pairs or project.finished or working):
@@ -153,7 +155,12 @@ class DocumentsPage(TakesFiles, QWidget):
 
     def _start_job(self, trial: bool) -> None:
         project = self._project
-        if project is None or self.followed.is_running():
+        if project is None or self._follows(project):
+            return
+        if self.followed.is_running() and self.followed.job is not None:
+            self._show_error(UserError(
+                tr("A worker is busy with {name}.", name=self.followed.job.folder.name), "",
+                tr("Wait until its questions are finished, or stop it in that project.")))
             return
         clear_error(self)
         self._seconds_left, self._trying = None, trial
@@ -211,9 +218,9 @@ class DocumentsPage(TakesFiles, QWidget):
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         self._show_work()
+        trying, self._trying = self._trying, False
         if self.followed.was_over:
             return
-        trying, self._trying = self._trying, False
         if outcome.state in ("failed", "crashed"):
             self._show_error(outcome.user_error())
         elif trying and self._project is not None and self.pages.currentWidget() is self.ready:

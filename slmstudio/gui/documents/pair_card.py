@@ -13,7 +13,7 @@ from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.buttons import ButtonRow, keep_room
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_widget
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of, row_widget
 from slmstudio.gui.documents.parts import KeyButton, mark
 from slmstudio.gui.documents.review_list import DROPPED, LEFT_OUT, TAKEN, WAITING, state_of
 
@@ -53,7 +53,7 @@ class PairCard(Card):
         fields: by the name of what is in them.
 
     Signals:
-        pressed(str): a button's key: "A", "X", "Down", "Shift+A" or "R".
+        pressed(str): a button's key: "A", "X", "Down", "Shift+A", "R" or "U".
         quotation_changed: another quotation is there.
         left: the user presses Esc in a field.
     """
@@ -71,6 +71,8 @@ class PairCard(Card):
                                 "learned."))
         for place, chip in enumerate((self.kind, self.found, self.test, self.state), 1):
             self.header.insertWidget(place, chip)
+        self.undo = KeyButton(tr("Undo"), "U", tr("Take your last decision back."), kind="small", name="pair_undo",
+                              clicked=lambda: self.pressed.emit("U"))
         self.fields = {
             "question": _Field("question", tr("Question"), tr("As someone would ask who doesn't have the document "
                                                               "before them."), LINES["question"]),
@@ -83,7 +85,7 @@ class PairCard(Card):
             field.left.connect(self.left)
         self.fields["quotation"].textChanged.connect(self.quotation_changed)
         self.why = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="pair_why")
-        fill(self.body, self.why, self._buttons())
+        fill(self.body, row_of((self.why, 1), self.undo), self._buttons())
         self.body.setSpacing(theme.SPACE_S)
 
     def _buttons(self) -> ButtonRow:

@@ -9,9 +9,9 @@ from PySide6.QtCore import Qt, Signal
 from slmstudio.core.documents.project import DocumentInfo, Project
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.widgets.areas import Card
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
+from slmstudio.gui.common.widgets.layouts import fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.table_cells import TwoLineList
 from slmstudio.gui.documents.side_card import size_text
@@ -47,9 +47,10 @@ class ReadyCard(Card):
         self.start = PrimaryButton(tr("Make the questions"), tr("Start. You can review the first ones while the others "
                                                                 "are made, pause, and stop at any time."),
                                    name="ready_start", clicked=self.wanted)
+        keep_room(self.strip)
         self.strip.hide()
         fill(self.body, self.words, self.cost, self.quality, (self.list, 1),
-             row_of((self.strip, 1), STRETCH, self.later, self.trial, self.start))
+             row_of((self.strip, 1), self.later, self.trial, self.start))
 
     def show_project(self, project: Project, documents: Sequence[DocumentInfo], cost: str, quality: str) -> None:
         """

@@ -116,7 +116,10 @@ class ReviewView(QWidget):
         self.side.show_project(found.project, documents)
         self.page.set_project(found.project, {each.name: each.pages for each in documents})
         found.filter(found.filters)
-        self._show_pairs()
+        if not found.shown and found.project.counts().accepted:
+            self._show_dataset()  # all of it is reviewed
+        else:
+            self._show_pairs()
 
     def refresh(self, making: bool) -> None:
         """Take in what was made since.
@@ -126,10 +129,10 @@ class ReviewView(QWidget):
         """
         if self.list is None or self.project is None:
             return
-        self._making = making
-        empty = not self.list.shown
-        if self.project.refresh():
-            self.list.take_in()
+        if not self.project.refresh() and making == self._making:
+            return
+        self._making, empty = making, not self.list.shown
+        self.list.take_in()
         self.side.show_list(self.list, self.project.counts())
         if self.middle.currentWidget() is not self.dataset and (empty or not self.list.shown):
             self._show_current()
@@ -294,7 +297,16 @@ class ReviewView(QWidget):
         def write(_task: object) -> tuple[Path, Path | None]:
             return store.write_dataset(store.open(folder), accepted_only, paths.datasets_dir())
 
-        self._writing.run(self, write, lambda made: self.made.emit(*made), self.dataset.banner.show_error)
+        def failed(error: Exception) -> None:
+            self.dataset.make.setEnabled(True)
+            self.dataset.banner.show_error(error)
+
+        def done(made: tuple[Path, Path | None]) -> None:
+            self.dataset.make.setEnabled(True)
+            self.made.emit(*made)
+
+        self.dataset.make.setEnabled(False)  # a second one would be the same
+        self._writing.run(self, write, done, failed)
 
     # -- another window in this one's place -------------------------------------------------------------------
 

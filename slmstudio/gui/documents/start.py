@@ -21,7 +21,7 @@ from slmstudio.gui.common.dialogs import LastFolder, open_dialog, open_path
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import Card, DropArea, scrolled
 from slmstudio.gui.common.widgets.banner import report_error
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox, keep_choice, named, number_field
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
@@ -282,13 +282,14 @@ class StartCard(Card):
         self.count.setRange(*PER_PASSAGE)
         self.count.setValue(Settings(()).per_passage)
         self.strip = ProgressStrip(name="documents_reading", tip=tr("Stop reading. Nothing is made."))
+        keep_room(self.strip)
         self.strip.hide()
         self.read = PrimaryButton(tr("Read the documents →"), tr("Read them, and say how long the questions take. They "
                                                                  "aren't made yet."), name="documents_read",
                                   clicked=self._want)
         self._page = column_widget(words, (self.sources, 1), self._form(), spacing=theme.SPACE_M)
         self._area = scrolled(self._page)
-        fill(self.body, (self._area, 1), row_of((self.strip, 1), STRETCH, self.read))
+        fill(self.body, (self._area, 1), row_of((self.strip, 1), self.read))
         self.sources.changed.connect(self._show_state)
         self.teacher.changed.connect(self._show_state)
         add_key(self, "Escape", self.closed.emit, inside=True)

@@ -209,50 +209,67 @@ class LlamaModel(LlamaGguf):
     def _write(self, asks: Sequence[Ask], replies: Sequence[Reply], last: Any, gate: Gate) -> None:
         """Greedy answers; a row that has ended is no longer computed."""
         alive = [row for row, ask in enumerate(asks) if ask.most and not replies[row].broken]
-        held = {row: Grammar(self, asks[row].grammar) for row in alive if asks[row].grammar}
+        held = {row: Held(self, asks[row]) for row in alive if asks[row].grammar}
         try:
-            self._write_held(asks, replies, last, gate, alive, held)
-        finally:
-            for grammar in held.values():
-                grammar.close()
-
-    def _write_held(self, asks: Sequence[Ask], replies: Sequence[Reply], last: Any, gate: Gate, alive: list[int],
-                    held: Mapping[int, Grammar]) -> None:
-        logits, most, step = {row: last[row] for row in alive}, max((ask.most for ask in asks), default=0), 0
-        while alive:
-            going = []
-            for row in alive:
-                reply = replies[row]
-                token = held[row].choose(logits[row]) if row in held else int(logits[row].argmax())
-                if not np.isfinite(logits[row][token]):
-                    reply.broken = True
-                elif self.vocab.ends(token):
-                    reply.ended = True
-                elif add_token(reply, token, asks[row].most, self.decode):
-                    going.append(row)
-            alive = going
-            if alive:
-                gate(READING + (1 - READING) * step / most)
-                since = time.monotonic()
-                self.compute(self._batch, ((replies[row].ids[-1], len(asks[row].prompt) + step, row, True)
-                                           for row in alive))
-                logits = {row: self.logits(place).copy() for place, row in enumerate(alive)}
+            logits, most = {row: last[row] for row in alive}, max((ask.most for ask in asks), default=0)
+            if first := {row: tokens for row, each in held.items() if (tokens := each.forced())}:
+                logits |= self._feed(asks, replies, first)
+            while alive:
+                chosen = {}
                 for row in alive:
-                    replies[row].seconds += (time.monotonic() - since) / len(alive)
-                step += 1
+                    reply = replies[row]
+                    token = held[row].choose(logits[row]) if row in held else int(logits[row].argmax())
+                    if not np.isfinite(logits[row][token]):
+                        reply.broken = True
+                    elif self.vocab.ends(token):
+                        reply.ended = True
+                    elif add_token(reply, token, asks[row].most, self.decode):
+                        chosen[row] = [token, *(held[row].forced() if row in held else ())]
+                        reply.ids.pop()  # `_feed` puts it there with what follows
+                alive = list(chosen)
+                if alive:
+                    gate(READING + (1 - READING) * min(1.0, max(len(replies[row].ids) for row in alive) / most))
+                    logits = self._feed(asks, replies, chosen)
+        finally:
+            for each in held.values():
+                each.close()
+
+    def _feed(self, asks: Sequence[Ask], replies: Sequence[Reply], tokens: Mapping[int, Sequence[int]]
+              ) -> dict[int, Any]:
+        """Put tokens to the answers of some rows. Returns the logits behind each."""
+        since, found, waiting = time.monotonic(), dict[int, Any](), list[tuple[int, int, int, bool]]()
+
+        def compute() -> None:
+            self.compute(self._batch, waiting)
+            found.update({row: self.logits(place).copy() for place, (_, _, row, keep) in enumerate(waiting) if keep})
+            waiting.clear()
+
+        for row, own in tokens.items():
+            for place, token in enumerate(own, 1):
+                waiting.append((token, len(asks[row].prompt) + len(replies[row].ids), row, place == len(own)))
+                replies[row].ids.append(token)
+                if len(waiting) == BATCH:
+                    compute()
+        if waiting:
+            compute()
+        for row in tokens:
+            replies[row].seconds += (time.monotonic() - since) / len(tokens)
+        return found
 
 
-class Grammar:
-    """A grammar that one answer is held to. llama.cpp's own chooser asks it about the likeliest token first too: to ask
+class Held:
+    """An answer that is held to a grammar. llama.cpp's own chooser asks it about the likeliest token first too: to ask
     about a whole vocabulary takes longer than to compute a token of a small model.
 
     Raises:
         RuntimeError: it isn't a grammar.
     """
 
-    def __init__(self, model: LlamaGguf, text: str):
-        self._api, self._size = model._api, model.vocabulary_size
-        self._raw = self._api.llama_sampler_init_grammar(model.vocabulary, text.encode(), b"root")
+    def __init__(self, model: LlamaModel, ask: Ask):
+        self._api, self._size, self._vocab = model._api, model.vocabulary_size, model.vocab
+        self._forced, self._most, self._count = ask.forced, ask.most, 0
+        self._text, self._pieces = "", Text(strip_space=False)
+        self._raw = self._api.llama_sampler_init_grammar(model.vocabulary, ask.grammar.encode(), b"root")
         if not self._raw:
             raise RuntimeError("llama.cpp did not take the grammar.")
         self._vocabulary = model.vocabulary
@@ -269,8 +286,24 @@ class Grammar:
         if found is None:  # nothing continues it: it ends unfinished
             return int(self._api.llama_vocab_eos(self._vocabulary))
         if not self._api.llama_vocab_is_eog(self._vocabulary, found):
-            self._api.llama_sampler_accept(self._raw, found)
+            self._take([found])
         return found
+
+    def forced(self) -> list[int]:
+        """The tokens that must follow, which count as written then; none where there is a choice, or no room."""
+        text = self._forced(self._text) if self._forced is not None and self._pieces.is_whole else ""
+        tokens = self._vocab.encode(text) if text else []
+        # Some vocabularies put a space before a text: nothing is forced with them.
+        if b"".join(map(self._vocab.piece, tokens)) != text.encode() or self._count + len(tokens) >= self._most:
+            return []
+        self._take(tokens)
+        return tokens
+
+    def _take(self, tokens: Sequence[int]) -> None:
+        self._count += len(tokens)
+        for token in tokens:
+            self._api.llama_sampler_accept(self._raw, token)
+            self._text += self._pieces.add(self._vocab.piece(token))
 
     def _allowed(self, logits: Any, ids: Any) -> int | None:
         """The best of these tokens that the grammar allows."""

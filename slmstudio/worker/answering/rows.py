@@ -38,13 +38,16 @@ class Ask:
         prompt: its tokens, at least one.
         continuations: token rows whose log-likelihood behind the prompt is wanted, none of them empty.
         most: the answer's maximum number of tokens; 0 if none is wanted.
-        grammar: of llama.cpp (GBNF), which the answer is held to; "" for none. Only GGUF files obey it.
+        grammar: of llama.cpp (GBNF), which the answer is held to; "" for none.
+        forced: what must follow an answer so far, as its grammar has it; "" where there is a choice. It is read like a
+            prompt, in a fraction of the time that choosing each token takes. Only GGUF files obey these two.
     """
 
     prompt: list[int]
     continuations: tuple[list[int], ...] = ()
     most: int = 0
     grammar: str = ""
+    forced: Callable[[str], str] | None = None
 
     @property
     def length(self) -> int:

@@ -18,8 +18,8 @@ from typing import Any
 from slmstudio.core import jobs
 from slmstudio.core.data.languages import LATIN, guess
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.documents import prompting, reading, teacher
 from slmstudio.core.documents import project as projects
+from slmstudio.core.documents import prompting, reading, teacher
 from slmstudio.core.documents.evidence import (
     MOST_ANSWER,
     MOST_QUESTION,
@@ -186,7 +186,8 @@ class Maker:
         quoted = max(map(token_count, prompting.quotable(passage.text)))
         most = count * (round(1.5 * quoted) + (PAIR if language in LATIN_LANGUAGES else 2 * PAIR))
         return Prompt(prompting.ask(passage, kinds, language, count), most,
-                      prompting.grammar(passage, kinds, count), prompting.schema(passage, kinds, count))
+                      prompting.grammar(passage, kinds, count), prompting.schema(passage, kinds, count),
+                      prompting.forced(passage, kinds))
 
     def _doubts(self, draft: Draft, passage: Passage) -> list[str]:
         doubts = list(check(draft, passage.text, passage.heading))

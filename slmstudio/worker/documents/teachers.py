@@ -14,6 +14,7 @@ import psutil
 
 from slmstudio.core.chat.placement import Wish
 from slmstudio.core.documents import teacher
+from slmstudio.core.documents.passages import token_count
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.answering.rows import Ask, Model, Row, batches, cache_budget, run_rows
@@ -30,14 +31,16 @@ SECONDS = 600.0
 class Prompt:
     """
     Attributes:
-        most: tokens of the answer.
+        most: tokens of the answer, as `passages.token_count` counts them.
         grammar, schema: of its form, for llama.cpp and for servers; empty for a free one.
+        forced: as of `Ask`.
     """
 
     messages: list[dict[str, str]]
     most: int
     grammar: str = ""
     schema: dict[str, Any] | None = None
+    forced: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,11 @@ class LocalTeacher:
         for number, prompt in enumerate(prompts):
             text = self._model.template.render(self._model.marked(prompt.messages), add_generation_prompt=True)
             ids = self._model.encode(text)
-            most = min(prompt.most, self._model.context_length - len(ids))
+            asked = prompt.messages[-1]["content"]  # a vocabulary may have three tokens for a letter of its script
+            more = max(1.0, len(self._model.encode(asked)) / max(1, token_count(asked)))
+            most = min(round(prompt.most * more), self._model.context_length - len(ids))
             if most > 0:  # a passage that the model can't hold gives nothing, which is listed
-                rows.append(Row({"id": number}, (Ask(ids, (), most, prompt.grammar),)))
+                rows.append(Row({"id": number}, (Ask(ids, (), most, prompt.grammar, prompt.forced),)))
         parts, done = batches(rows, self._model, self.at_once), 0
         for part in parts:
             before, size = done, len(part)

@@ -28,6 +28,11 @@ class Text:
         """The characters that are complete by now."""
         return self._stripped(self._decoder.decode(piece))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no half a character waits for the rest of it."""
+        return not self._decoder.getstate()[0]
+
     def end(self) -> str:
         """What is left over: half a character becomes U+FFFD."""
         return self._stripped(self._decoder.decode(b"", final=True))

@@ -35,7 +35,7 @@ def changed(draft: Draft = TRUE, **texts: str) -> Draft:
             quotation="Form 7 is sent to the Pay and Accounts Office in Nagpur"),
     changed(question="How long before earned leave begins does an employee apply?",
             answer="At least seven days before it begins.",
-            quotation="An employee applies for it in writing to the Head of Office at least seven days before it begins."),
+            quotation="to the Head of Office at least seven days before it begins."),
 ], ids=lambda draft: draft.question[:30])
 def test_what_is_true_passes(draft: Draft):
     assert check(draft, HINDI if draft.language == "hi" else ENGLISH) == ()
@@ -61,6 +61,8 @@ LIES = {
                 quotation="Form 7 is sent to the Pay and Accounts Office in Nagpur"), "name_missing"),
     "invented name among Devanagari": (changed(SAID, answer="15 कार्य दिवसों में DigiLocker पर।"), "name_missing"),
     "invented answer": (changed(answer="Because bananas ripen faster whenever giraffes whistle."), "unsupported"),
+    "question about something else": (
+        changed(question="How many library cards does the museum shop sell?"), "unsupported"),
     "according to this text": (
         changed(question="According to this text, how many days are credited?"), "needs_passage"),
     "according to the text": (changed(question="How many days are credited according to the text?"), "needs_passage"),
@@ -73,7 +75,8 @@ LIES = {
     "wrong language, other script": (changed(language="hi"), "wrong_language"),
     "wrong language, same script": (
         changed(question="Wie viele Tage Urlaub werden im Januar gutgeschrieben?"), "wrong_language"),
-    "answer in another language": (changed(SAID, answer="Within 15 working days of the application."), "wrong_language"),
+    "answer in another language": (
+        changed(SAID, answer="Within 15 working days of the application."), "wrong_language"),
     "endless": (changed(answer="15 days " * 400), "too_long"),
     "cut off": (replace(TRUE, is_cut=True), "too_long"),
     "empty": (changed(answer=" … "), "empty"),

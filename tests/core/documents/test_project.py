@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.record import GROUP
 from slmstudio.core.documents import project
 from slmstudio.core.documents.project import ACCEPTED, EDITED, REJECTED, RESTORED, Settings
 from slmstudio.core.errors import UserError
@@ -72,7 +73,7 @@ def test_no_section_of_the_test_set_is_learned_and_both_files_are_datasets(made,
     rows, test = project.write_dataset(new, True, tmp_path / "out")
     assert test is not None
     learned, asked = ([json.loads(line) for line in path.read_text().splitlines()] for path in (rows, test))
-    assert {row["group"] for row in learned}.isdisjoint({row["group"] for row in asked})
+    assert {row[GROUP] for row in learned}.isdisjoint({row[GROUP] for row in asked})
     assert len(learned) + len(asked) == 9 and len(asked) == 3
     assert all(row["document"] and row["page"] and row["quotation"] for row in learned)
     assert read_dataset(rows).count == len(learned) and read_dataset(test).count == 3

@@ -130,6 +130,13 @@ def test_a_project_is_opened_again_and_its_worker_followed(qtbot, session, tab, 
     work = shown.review.side.work
     qtbot.waitUntil(work.pause.isVisible)
     assert (work.bar.value(), work.bar.maximum()) == (2, 6) and session.job is not None
+    other = document_pairs.make(finished=0)
+    shown.open_project(other.folder)
+    qtbot.waitUntil(lambda: shown.pages.currentWidget() is shown.ready)
+    press(qtbot, shown, "ready_start")
+    assert tab.banner.isVisible() and shown.followed.job.folder == project.folder, "one at a time"
+    shown.open_project(project.folder)
+    qtbot.waitUntil(lambda: shown.pages.currentWidget() is shown.review)
     document_pairs.add(project, ["1-3"])
     shown.followed.send("resume")
     qtbot.waitUntil(lambda: shown.followed.has_ended() and work.resume.isVisible())

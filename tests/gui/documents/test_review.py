@@ -86,8 +86,9 @@ def test_undo_goes_back_one_by_one(qtbot, view):
     assert on_disk(view) == (10, 1, 1, 6) and place(view)[0] == "1-2-1"
     qtbot.keyClick(view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert on_disk(view) == (11, 1, 0, 6) and place(view)[0] == "1-1-2"
-    keys(qtbot, "UU")
-    assert on_disk(view) == (12, 0, 0, 6) and place(view)[0] == "1-1-1"
+    for _ in range(2):
+        press(qtbot, view, "pair_undo")
+    assert on_disk(view) == (12, 0, 0, 6) and place(view)[0] == "1-1-1" and view.hasFocus()
 
 
 def test_keys_are_letters_while_something_is_written(qtbot, view):
@@ -175,6 +176,9 @@ def test_after_the_last_one_comes_the_dataset(qtbot, view):
     assert test is None and len(read_dataset(rows).records) == 11
     keys(qtbot, "U")
     assert view.middle.currentWidget() is view.pair and on_disk(view)[1] == 9
+    keys(qtbot, "^A")
+    view.open(ReviewList(store.open(view.project.folder)))
+    assert view.middle.currentWidget() is view.dataset, "there is nothing else to do"
 
 
 def test_a_part_is_enough_for_a_dataset(qtbot, session, view, studio_home):
