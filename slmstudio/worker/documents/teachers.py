@@ -15,6 +15,7 @@ import psutil
 from slmstudio.core.chat.placement import Wish
 from slmstudio.core.documents import teacher
 from slmstudio.core.documents.passages import token_count
+from slmstudio.core.documents.prompting import TEXT
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.answering.rows import Ask, Model, Row, batches, cache_budget, run_rows
@@ -97,7 +98,8 @@ class LocalTeacher:
         for number, prompt in enumerate(prompts):
             text = self._model.template.render(self._model.marked(prompt.messages), add_generation_prompt=True)
             ids = self._model.encode(text)
-            asked = prompt.messages[-1]["content"]  # a vocabulary may have three tokens for a letter of its script
+            # A small vocabulary may have three tokens for a letter of a script that it doesn't know.
+            asked = prompt.messages[-1]["content"].rpartition(TEXT)[2]
             more = max(1.0, len(self._model.encode(asked)) / max(1, token_count(asked)))
             most = min(round(prompt.most * more), self._model.context_length - len(ids))
             if most > 0:  # a passage that the model can't hold gives nothing, which is listed
