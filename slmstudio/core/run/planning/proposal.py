@@ -184,8 +184,8 @@ def _learning_rate(draft: Draft, method: str) -> None:
     rate = usual_rate(method, objective, parameters, draft.values.get("lora_rank"))
     sample = draft.measured.sample
     tokens = draft.batch * sum(max(1, row.length - row.start) for row in sample) / max(1, len(sample))
-    if method in ("lora", "qlora") and objective == "sft" and (part := part_for(tokens)) < 1:
-        rate = float(f"{part * rate:.1e}")
+    if method in ("lora", "qlora") and objective == "sft" and (share := part_for(tokens)) < 1:
+        rate = float(f"{share * rate:.1e}")
         reason = ntr("Small, since the answers are short: a step learns about {n:,} token, and leaves much to chance.",
                      "Small, since the answers are short: a step learns about {n:,} tokens, and leaves much to chance.",
                      round(tokens))
