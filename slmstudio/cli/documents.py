@@ -23,8 +23,8 @@ def from_documents(
         metavar="FILE...", help="PDF, Word, HTML, Markdown, EPUB and text files, or folders of them. To continue, the "
                                 "folder of a project that was begun.")],
     teacher: Annotated[str, typer.Option(
-        help='What writes the questions: a GGUF file, a run, "starter", or http://127.0.0.1:PORT[#MODEL] of a server '
-             "with OpenAI's API.")] = "starter",
+        help='What writes the questions: a GGUF file, a run, "starter", or http://127.0.0.1:PORT of a server with '
+             "OpenAI's API, where #MODEL at the end names one of its models.")] = "starter",
     language: Annotated[list[str] | None, typer.Option(
         metavar="CODE", help="Language of the questions, such as hi or en. Can be given several times. By default, "
                              "that of each passage.")] = None,
@@ -68,8 +68,7 @@ def from_documents(
     _read(made)
     if try_:
         return _try(made, as_json)
-    if not _agreed(made, model, yes):
-        return 1
+    _agree(made, model, yes)
     status = _carry_out(made, as_json)
     return status or _write(made, accepted, out, as_json)
 
@@ -96,18 +95,17 @@ def _read(made: Project) -> None:
             print_warning(f"{document.name}: {problem}")
 
 
-def _agreed(made: Project, model: Teacher, yes: bool) -> bool:
-    """Say what it is and what it takes; ask, unless that was answered."""
+def _agree(made: Project, model: Teacher, yes: bool) -> None:
+    """Say what it is and what it takes; ask, unless that was answered. Raises typer.Abort: they don't want it."""
     from slmstudio.core.documents import work
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.units import format_energy
 
     machine, waiting = read_machine(), len(made.passages()) - len(made.finished)
     if not waiting:
-        return True
-    say(ntr("{n:,} passage of {documents:,} documents. The teacher is {model}.",
-            "{n:,} passages of {documents:,} documents. The teacher is {model}.", waiting,
-            documents=len(made.documents()), model=model.name), file=sys.stderr)
+        return
+    say(ntr("{model} is to ask about {n:,} passage.", "{model} is to ask about {n:,} passages.", waiting,
+            model=model.name), file=sys.stderr)
     expected = work.estimate(made, machine)
     print_time(expected)
     if (drawn := work.energy(expected.likely, machine)) is not None:
@@ -120,7 +118,8 @@ def _agreed(made: Project, model: Teacher, yes: bool) -> bool:
         Console(stderr=True, markup=False, emoji=False).print(
             tr("The text of your documents leaves this machine: it is sent to {address}.", address=model.place),
             style="bold red")
-    return yes or typer.confirm(tr("Start?"), err=True)
+    if not yes:
+        typer.confirm(tr("Start?"), err=True, abort=True)
 
 
 def _carry_out(made: Project, as_json: bool) -> int:
