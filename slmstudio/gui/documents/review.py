@@ -11,7 +11,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut, QShowEvent
-from PySide6.QtWidgets import QApplication, QComboBox, QListView, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QApplication, QListView, QPlainTextEdit, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.documents import project as store
@@ -24,6 +24,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import announce, report_error
+from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.layouts import pages_of, row_in
 from slmstudio.gui.documents.dataset_card import DatasetCard
 from slmstudio.gui.documents.page_card import PageCard
@@ -89,7 +90,7 @@ class ReviewView(QWidget):
     def _choose_keys(self, _before: QWidget | None, now: QWidget | None) -> None:
         """Leave the keys to what is written in, and the arrows to lists too."""
         writes = isinstance(now, QPlainTextEdit)
-        lists = isinstance(now, QComboBox | QListView)
+        lists = isinstance(now, ComboBox | QListView)
         for keys, shortcut in self._keys.items():
             shortcut.setEnabled(not writes and not (lists and keys in ("Down", "Up")))
 
@@ -254,7 +255,7 @@ class ReviewView(QWidget):
             self._show_dataset()
         else:
             self._show_current()
-        if not isinstance(QApplication.focusWidget(), QComboBox | QListView):
+        if not isinstance(QApplication.focusWidget(), ComboBox | QListView):
             self.setFocus()
 
     def _keep_changes(self) -> bool:
