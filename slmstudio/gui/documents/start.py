@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QSizePolicy, QWidget
 
 from slmstudio.core import i18n
 from slmstudio.core.documents import teacher as teachers
 from slmstudio.core.documents.project import ASKED, KINDS, USUAL, Settings
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import join_sentences, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import LastFolder, open_dialog, open_path
 from slmstudio.gui.common.tasks import Task, TaskSlot
@@ -108,6 +108,7 @@ class SourcesArea(DropArea):
         self.list.setObjectName("documents_sources")
         self.list.setToolTip(tr("Questions are made of these. Delete takes one off the list."))
         theme.grow(self.list, "setMinimumHeight", SOURCES_HEIGHT)
+        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # the form needs the room
         self.files = SecondaryButton(tr("Choose files…"), tr("Choose documents (Ctrl+O)."), "small",
                                      name="documents_files", clicked=self.choose_files)
         self.folder = SecondaryButton(tr("Choose a folder…"), tr("All documents in a folder, and in those inside it."),
@@ -388,7 +389,8 @@ def list_projects(task: Task) -> list[ListedProject]:
         each.refresh()
         counts = each.counts()
         done = counts.accepted + counts.rejected
-        detail = (tr("{done:,} of {all:,} reviewed", done=done, all=done + counts.waiting) if counts.all else
+        detail = (tr("{done:,} of {all:,} reviewed", done=done, all=done + counts.waiting) if done + counts.waiting else
+                  ntr("{n:,} question, left out", "{n:,} questions, all left out", counts.all) if counts.all else
                   tr("no questions yet"))
         found.append(ListedProject(each.folder, each.name, detail, each.job.is_alive()))
     return found

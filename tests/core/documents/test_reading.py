@@ -10,6 +10,7 @@ import pytest
 from support import peak_of, small_pdf
 from support.small_pdf import lines
 
+from slmstudio.core import paths
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.documents import pdf_layout, project, reading
 from slmstudio.core.documents.project import Settings
@@ -163,6 +164,24 @@ def test_a_folder_is_read_and_what_cant_be_is_named(studio_home: Path, tmp_path:
     assert [(each.name, each.passages, len(each.problems) > 0) for each in new.documents()] == [
         ("a.md", 1, False), ("broken.pdf", 0, True), ("sub/b.txt", 1, False)]
     assert steps[-1][0] == steps[-1][1] > 0
+
+
+def test_a_project_whose_documents_cant_be_read_leaves_no_folder(studio_home: Path, tmp_path: Path):
+    with pytest.raises(UserError):
+        reading.new_project([tmp_path], Settings(()))
+    assert not project.list_projects() and not list(paths.documents_dir().glob("*"))
+    (tmp_path / "a.txt").write_text("The office is open from ten to five.")
+    assert reading.new_project([tmp_path], Settings(())).is_read
+
+
+def test_a_scan_among_documents_is_one_problem_with_its_remedy(studio_home: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pdf_layout.shutil, "which", lambda name: None)
+    small_pdf.write(tmp_path / "scan.pdf", [[]])
+    (tmp_path / "a.txt").write_text("The office is open from ten to five.")
+    new = reading.new_project([tmp_path], Settings(()))
+    [problem] = next(each for each in new.documents() if each.name == "scan.pdf").problems
+    assert "OCR" in problem
 
 
 def test_nothing_to_read_and_cancelled_leave_no_passages(studio_home: Path, tmp_path: Path):
