@@ -47,6 +47,13 @@ def test_running_headers_and_footers_go_and_a_paragraph_continues_over_the_page(
     assert [(block.page, block.text.count("officer")) for block in blocks] == [(1, 6), (3, 9)]
 
 
+def test_of_two_pages_a_header_that_is_the_same_on_both_goes(tmp_path: Path):
+    pages = [[(50, 780, 9, "Municipal Office - Leave Rules 2024"), (50, 740, -12, f"Rule {number}"),
+              *lines([WORDS, ENDS[number]], top=700)] for number in range(2)]
+    found = read(small_pdf.write(tmp_path / "a.pdf", pages))
+    assert found == [((f"Rule {number}",), f"{WORDS} {ENDS[number]}") for number in range(2)]
+
+
 def test_two_columns_are_read_one_after_the_other_whatever_the_files_order(tmp_path: Path):
     left = lines([f"left line number {at} which is about half as wide" for at in range(10)], left=50)
     right = lines([f"right line number {at} which is about half as wide" for at in range(10)], left=320, top=699)
