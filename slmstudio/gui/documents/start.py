@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
 from slmstudio.core import i18n
 from slmstudio.core.documents import teacher as teachers
@@ -91,6 +91,13 @@ class ProjectsCard(Card):
             self.opened.emit(folder)
 
 
+class _SourcesList(TwoLineList):
+    """Takes the room that the form leaves."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
+
 class SourcesArea(DropArea):
     """Files and folders, which can be dropped, chosen, and taken away.
 
@@ -104,11 +111,10 @@ class SourcesArea(DropArea):
         super().__init__("")
         self.words = text_label(tr("Drop documents or a folder here: PDF, Word, HTML, Markdown, EPUB, text"), "small",
                                 wrap=True, centred=True)
-        self.list = TwoLineList(tr("Documents"))
+        self.list = _SourcesList(tr("Documents"))
         self.list.setObjectName("documents_sources")
         self.list.setToolTip(tr("Questions are made of these. Delete takes one off the list."))
         theme.grow(self.list, "setMinimumHeight", SOURCES_HEIGHT)
-        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # the form needs the room
         self.files = SecondaryButton(tr("Choose files…"), tr("Choose documents (Ctrl+O)."), "small",
                                      name="documents_files", clicked=self.choose_files)
         self.folder = SecondaryButton(tr("Choose a folder…"), tr("All documents in a folder, and in those inside it."),
