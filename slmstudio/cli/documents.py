@@ -24,7 +24,11 @@ def from_documents(
                                 "folder of a project that was begun.")],
     teacher: Annotated[str, typer.Option(
         help='What writes the questions: a GGUF file, a run, "starter", or http://127.0.0.1:PORT of a server with '
+<<<<<<< HEAD
              "OpenAI's API, where #MODEL at the end names one of its models.")] = "starter",
+=======
+             "OpenAI's API. Add #MODEL to name one of its models.")] = "starter",
+>>>>>>> trial
     language: Annotated[list[str] | None, typer.Option(
         metavar="CODE", help="Language of the questions, such as hi or en. Can be given several times. By default, "
                              "that of each passage.")] = None,
@@ -53,6 +57,7 @@ def from_documents(
     folder.
     """
     from slmstudio.core.documents import project as projects
+    from slmstudio.core.documents import reading
     from slmstudio.core.documents import teacher as teachers
 
     if len(sources) == 1 and (sources[0] / projects.FILE).is_file():
@@ -63,8 +68,10 @@ def from_documents(
         if missing:
             raise UserError(tr("The documents can't be read."), "", tr("Check the paths."), missing)
         model = teachers.find(teacher, allow_address)
-        made = projects.create(sources, projects.Settings(
-            (), model.to_dict(), tuple(language or ()), _kinds(kinds), per_passage, held_out=held_out))
+        settings = projects.Settings((), model.to_dict(), _languages(language), _kinds(kinds), per_passage,
+                                     held_out=held_out)
+        with Follower() as follower:
+            made = reading.new_project(sources, settings, follower.on_bytes)
     _read(made)
     if try_:
         return _try(made, as_json)
@@ -77,11 +84,21 @@ def _kinds(text: str | None) -> tuple[str, ...]:
     """Raises UserError: there is no such kind."""
     from slmstudio.core.documents.project import ASKED, USUAL
 
-    wanted = tuple(text.split(",")) if text else USUAL
+    wanted = tuple(each.strip() for each in text.split(",")) if text else USUAL
     if unknown := [each for each in wanted if each not in ASKED]:
         raise UserError(tr("There is no kind “{kind}”.", kind=unknown[0]), "",
                         tr("Choose from: {kinds}.", kinds=", ".join(ASKED)))
     return wanted
+
+
+def _languages(codes: list[str] | None) -> tuple[str, ...]:
+    """Raises UserError: there is no such language."""
+    from slmstudio.core.documents.prompting import is_language
+
+    if unknown := [each for each in codes or () if not is_language(each)]:
+        raise UserError(tr("There is no language “{code}”.", code=unknown[0]), "",
+                        tr("Give a language's code, such as hi or en."))
+    return tuple(codes or ())
 
 
 def _read(made: Project) -> None:
@@ -103,9 +120,17 @@ def _agree(made: Project, model: Teacher, yes: bool) -> None:
 
     machine, waiting = read_machine(), len(made.passages()) - len(made.finished)
     if not waiting:
+<<<<<<< HEAD
         return
     say(ntr("{model} is to ask about {n:,} passage.", "{model} is to ask about {n:,} passages.", waiting,
             model=model.name), file=sys.stderr)
+=======
+        return True
+    say(tr("{passages} of {documents}. The teacher is {model}.",
+           passages=ntr("{n:,} passage", "{n:,} passages", waiting),
+           documents=ntr("{n:,} document", "{n:,} documents", len(made.documents())), model=model.name),
+        file=sys.stderr)
+>>>>>>> trial
     expected = work.estimate(made, machine)
     print_time(expected)
     if (drawn := work.energy(expected.likely, machine)) is not None:

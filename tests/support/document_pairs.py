@@ -41,10 +41,14 @@ def make(documents: int = 2, sections: int = 3, finished: int | None = None, hel
     return project.open(made.folder)
 
 
-def add(to: Project, keys: Sequence[str]) -> None:
-    """The worker has finished these passages."""
+def add(to: Project, keys: Sequence[str], doubts: Sequence[str] = ()) -> None:
+    """The worker has finished these passages.
+
+    Args:
+        doubts: about every pair; by default each has its own.
+    """
     for key in keys:
         pairs: list[dict[str, Any]] = [
             {"kind": kind, "language": "hi", "question": question, "answer": answer, "quotation": text,
-             "doubts": doubts} for (text, kind, question, answer), doubts in zip(ASKED, DOUBTS, strict=True)]
+             "doubts": doubts or own} for (text, kind, question, answer), own in zip(ASKED, DOUBTS, strict=True)]
         files.append_line(to.folder / MADE, {"passage": key, "pairs": pairs})

@@ -198,8 +198,11 @@ def _usual(pages: Sequence[list[Line]]) -> _Usual:
             bold += len(line.text) * line.is_bold
         edges.update({line.edge_text for line in _edges(lines)})
     least = max(3, REPEATED * len(pages))
+    # Of two pages, the outermost line if it is the same to the letter: headings differ in their numbers.
+    ends = [end(lines, key=lambda line: line.top) for lines in pages if len(pages) == 2 and lines for end in (max, min)]
+    same = {one.edge_text for one, other in zip(ends, ends[2:], strict=False) if one.text == other.text}
     return _Usual(max(heights, key=heights.__getitem__, default=1.0) or 1.0,
-                  frozenset(text for text, times in edges.items() if times >= least),
+                  frozenset(text for text, times in edges.items() if times >= least) | same,
                   bold <= MOST_BOLD * heights.total())
 
 

@@ -418,7 +418,9 @@ def write_dataset(project: Project, accepted_only: bool, target: Path, name: str
         raise UserError(tr("There are no rows to write."),
                         tr("No question was accepted yet.") if accepted_only else
                         tr("No question passed the checks, and none was accepted."),
-                        tr("Review the questions first, or choose all that passed the checks."))
+                        tr("Review the questions first, or choose all that passed the checks.") if accepted_only else
+                        tr("Choose a larger model as the teacher, or review what was left out in the Data tab, under "
+                           "“From documents”."))
     known = {_folded(text) for pair in learned for text in (pair.question, pair.quotation)} - {""}
     test = [pair for pair in chosen if pair.held_out and pair.kind not in ("paraphrase", "translated")
             and known.isdisjoint((_folded(pair.question), _folded(pair.quotation)))]

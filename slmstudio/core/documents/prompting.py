@@ -65,6 +65,15 @@ def language_name(code: str) -> str:
         return code
 
 
+def is_language(code: str) -> bool:
+    """Whether a language has this code.
+
+    >>> is_language("hi"), is_language("Hindi")
+    (True, False)
+    """
+    return language_name(code) != code
+
+
 def quotable(text: str) -> list[str]:
     """The sentences and lines of a passage that say something, as it has them."""
     found = (each.strip() for each in _ENDS.split(text))

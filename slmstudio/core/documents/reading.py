@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
@@ -26,9 +27,9 @@ from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.documents import pdf_layout
 from slmstudio.core.documents.passages import Block, Passage, cut
 from slmstudio.core.documents.pdf_layout import CELLS, MOST_WORDS
-from slmstudio.core.documents.project import FileRead, Project
+from slmstudio.core.documents.project import FileRead, Project, Settings, create
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import join_sentences, tr
 
 MARKDOWN, EPUB = (".md", ".markdown"), ".epub"
 SUFFIXES = (".pdf", ".docx", *PAGE_SUFFIXES, ".xhtml", *MARKDOWN, EPUB, ".txt", ".text")
@@ -244,6 +245,19 @@ def documents_in(sources: Iterable[Path]) -> list[tuple[str, Path]]:
     return [(name if names.count(name) == 1 else str(path), path) for path, name in found.items()]
 
 
+def new_project(sources: Sequence[Path], settings: Settings,
+                progress: Callable[[int, int], None] = lambda done, total: None,
+                cancelled: Callable[[], bool] | None = None) -> Project:
+    """A new project whose documents are read. Raises as `create` and `read_into`; there is no project then."""
+    made = create(sources, settings)
+    try:
+        read_into(made, progress, cancelled)
+    except BaseException:  # Ctrl-C, too
+        shutil.rmtree(made.folder, ignore_errors=True)
+        raise
+    return made
+
+
 def read_into(project: Project, progress: Callable[[int, int], None] = lambda done, total: None,
               cancelled: Callable[[], bool] | None = None) -> None:
     """Read a project's documents and keep their passages. What can't be read is named in `Project.documents`.
@@ -278,7 +292,7 @@ def _passages(project: Project, documents: list[tuple[str, Path]], read: list[Fi
         except ReadingCancelled:
             raise
         except UserError as error:
-            problems = [text for text in (error.what, error.why) if text]
+            problems = [join_sentences(error.what, error.why, error.remedy)]
         read.append(FileRead(name, str(path), reader.pages, (*reader.problems, *problems)))
         done += size
         progress(done, total)

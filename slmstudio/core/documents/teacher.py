@@ -94,6 +94,9 @@ def find(text: str, allow_address: bool = False) -> Teacher:
     if text.startswith(("http://", "https://")):
         address, _, model = text.partition("#")
         found = Teacher(SERVER, model or address, address.rstrip("/"), model)
+        if not _has_host(address):
+            raise UserError(tr("{address} isn't an address.", address=address), "",
+                            tr("Write it as in {example}.", example="http://127.0.0.1:8080"))
         if not found.place.startswith("http://"):
             raise UserError(tr("{address} can't be used.", address=address),
                             tr("A worker may connect to an address alone, and can't check a certificate."),
@@ -109,6 +112,13 @@ def find(text: str, allow_address: bool = False) -> Teacher:
     if spec["gguf"]:
         return Teacher(GGUF, spec["name"], spec["gguf"])
     return Teacher(RUN, spec["name"], str(Path(text).absolute()) if Path(text).exists() else text)
+
+
+def _has_host(url: str) -> bool:
+    with contextlib.suppress(ValueError):  # of the port, or a bracket that isn't closed
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    return False
 
 
 def installed() -> list[Teacher]:

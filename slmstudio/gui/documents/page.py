@@ -9,7 +9,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.documents import work
+from slmstudio.core.documents import reading, work
 from slmstudio.core.documents.project import Project, Settings
 from slmstudio.core.documents.teacher import Teacher
 from slmstudio.core.errors import UserError
@@ -133,7 +133,7 @@ class DocumentsPage(TakesFiles, QWidget):
         self.start.card.show_reading(tr("Reading the documents"))
 
         def read(task: Task) -> Path:
-            return prepare.read(sources, settings, task.progress, task.cancelled)
+            return reading.new_project(sources, settings, task.progress, task.cancelled).folder
 
         def done(folder: Path) -> None:
             self.start.card.sources.clear()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import units
 from slmstudio.core.documents import project as store
-from slmstudio.core.documents import reading, work
-from slmstudio.core.documents.project import Project, Settings
+from slmstudio.core.documents import work
+from slmstudio.core.documents.project import Project
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.i18n import join_sentences, tr
@@ -32,22 +30,6 @@ class Opened:
     quality: str
     is_working: bool
     is_trial: bool
-
-
-def read(sources: Sequence[Path], settings: Settings, progress: Callable[[int, int], None],
-         cancelled: Callable[[], bool]) -> Path:
-    """The folder of a new project whose documents are read.
-
-    Raises:
-        UserError: they can't be; there is no project then.
-    """
-    project = store.create(sources, settings)
-    try:
-        reading.read_into(project, progress, cancelled)
-    except Exception:
-        shutil.rmtree(project.folder, ignore_errors=True)
-        raise
-    return project.folder
 
 
 def open_project(folder: Path, machine: Machine | None) -> Opened:

@@ -175,8 +175,13 @@ class ReviewView(QWidget):
         self.setAccessibleName(tr("{title}: {question}", title=title, question=pair.question) if pair else "")
 
     def _say_why_empty(self) -> None:
-        assert self.list is not None
-        if self.list.pairs:
+        assert self.list is not None and self.project is not None
+        if self.list.filters == Filters() and self.project.counts().left_out == len(self.list.pairs) > 0:
+            title, text = tr("No question passed the checks"), ntr(
+                "{n:,} question was left out. Its reason is under “Left out”. A larger model as the teacher does "
+                "better.", "{n:,} questions were left out. Their reasons are under “Left out”. A larger model as the "
+                "teacher does better.", len(self.list.pairs))
+        elif self.list.pairs:
             title, text = tr("Nothing to show here"), tr("No question matches. Choose something else at the left.")
         elif self._making:
             title, text = tr("The first questions are on their way"), tr(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
@@ -15,7 +15,7 @@ from slmstudio.core import i18n
 from slmstudio.core.documents import teacher as teachers
 from slmstudio.core.documents.project import ASKED, KINDS, USUAL, Settings
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import join_sentences, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import LastFolder, open_dialog, open_path
 from slmstudio.gui.common.tasks import Task, TaskSlot
@@ -91,6 +91,13 @@ class ProjectsCard(Card):
             self.opened.emit(folder)
 
 
+class _SourcesList(TwoLineList):
+    """Takes the room that the form leaves."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
+
 class SourcesArea(DropArea):
     """Files and folders, which can be dropped, chosen, and taken away.
 
@@ -104,7 +111,7 @@ class SourcesArea(DropArea):
         super().__init__("")
         self.words = text_label(tr("Drop documents or a folder here: PDF, Word, HTML, Markdown, EPUB, text"), "small",
                                 wrap=True, centred=True)
-        self.list = TwoLineList(tr("Documents"))
+        self.list = _SourcesList(tr("Documents"))
         self.list.setObjectName("documents_sources")
         self.list.setToolTip(tr("Questions are made of these. Delete takes one off the list."))
         theme.grow(self.list, "setMinimumHeight", SOURCES_HEIGHT)
@@ -388,7 +395,8 @@ def list_projects(task: Task) -> list[ListedProject]:
         each.refresh()
         counts = each.counts()
         done = counts.accepted + counts.rejected
-        detail = (tr("{done:,} of {all:,} reviewed", done=done, all=done + counts.waiting) if counts.all else
+        detail = (tr("{done:,} of {all:,} reviewed", done=done, all=done + counts.waiting) if done + counts.waiting else
+                  ntr("{n:,} question, left out", "{n:,} questions, all left out", counts.all) if counts.all else
                   tr("no questions yet"))
         found.append(ListedProject(each.folder, each.name, detail, each.job.is_alive()))
     return found

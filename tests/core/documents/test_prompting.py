@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from slmstudio.core.documents import prompting
 from slmstudio.core.documents.passages import Passage
 from slmstudio.core.documents.prompting import ask, parse, quotable
+from slmstudio.core.errors import UserError
 
 TEXT = 'He said "no" to all \\ of it. The second sentence is here.\nशुल्क पचास रुपये है। नया वाक्य यहाँ है।\nToo short.'
 PASSAGE = Passage("1-1", "a", "s", ("A", "B"), 1, TEXT)
@@ -81,6 +82,19 @@ def test_what_has_no_answer_gets_the_same_words_each_time():
     [draft] = parse(json.dumps({"pairs": [GOOD | {"kind": "unanswerable", "answer": "Maybe 5."}]}), "hi",
                     ("fact", "unanswerable"))
     assert draft.answer == "दस्तावेज़ों में यह नहीं बताया गया है।"
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://", "http://[::1"])
+def test_an_address_that_is_none_is_refused_before_anything_is_made(address: str):
+    from slmstudio.core.documents import teacher
+
+    with pytest.raises(UserError):
+        teacher.find(address)
+
+
+@pytest.mark.parametrize("code, is_one", [("hi", True), ("en-IN", True), ("xx", False), ("Hindi", False), ("", False)])
+def test_codes_of_languages(code: str, is_one: bool):
+    assert prompting.is_language(code) is is_one
 
 
 def test_teachers_are_found_and_other_machines_only_with_a_persons_word(tmp_path: Path, studio_home: Path):

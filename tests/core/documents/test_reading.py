@@ -10,6 +10,7 @@ import pytest
 from support import peak_of, small_pdf
 from support.small_pdf import lines
 
+from slmstudio.core import paths
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.documents import pdf_layout, project, reading
 from slmstudio.core.documents.project import Settings
@@ -44,6 +45,13 @@ def test_running_headers_and_footers_go_and_a_paragraph_continues_over_the_page(
     blocks = list(Reader(small_pdf.write(tmp_path / "a.pdf", pages)).blocks())
     assert not any("Circular" in block.text or "Printed" in block.text for block in blocks)
     assert [(block.page, block.text.count("officer")) for block in blocks] == [(1, 6), (3, 9)]
+
+
+def test_of_two_pages_a_header_that_is_the_same_on_both_goes(tmp_path: Path):
+    pages = [[(50, 780, 9, "Municipal Office - Leave Rules 2024"), (50, 740, -12, f"Rule {number}"),
+              *lines([WORDS, ENDS[number]], top=700)] for number in range(2)]
+    found = read(small_pdf.write(tmp_path / "a.pdf", pages))
+    assert found == [((f"Rule {number}",), f"{WORDS} {ENDS[number]}") for number in range(2)]
 
 
 def test_two_columns_are_read_one_after_the_other_whatever_the_files_order(tmp_path: Path):
@@ -163,6 +171,24 @@ def test_a_folder_is_read_and_what_cant_be_is_named(studio_home: Path, tmp_path:
     assert [(each.name, each.passages, len(each.problems) > 0) for each in new.documents()] == [
         ("a.md", 1, False), ("broken.pdf", 0, True), ("sub/b.txt", 1, False)]
     assert steps[-1][0] == steps[-1][1] > 0
+
+
+def test_a_project_whose_documents_cant_be_read_leaves_no_folder(studio_home: Path, tmp_path: Path):
+    with pytest.raises(UserError):
+        reading.new_project([tmp_path], Settings(()))
+    assert not project.list_projects() and not list(paths.documents_dir().glob("*"))
+    (tmp_path / "a.txt").write_text("The office is open from ten to five.")
+    assert reading.new_project([tmp_path], Settings(())).is_read
+
+
+def test_a_scan_among_documents_is_one_problem_with_its_remedy(studio_home: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pdf_layout.shutil, "which", lambda name: None)
+    small_pdf.write(tmp_path / "scan.pdf", [[]])
+    (tmp_path / "a.txt").write_text("The office is open from ten to five.")
+    new = reading.new_project([tmp_path], Settings(()))
+    [problem] = next(each for each in new.documents() if each.name == "scan.pdf").problems
+    assert "OCR" in problem
 
 
 def test_nothing_to_read_and_cancelled_leave_no_passages(studio_home: Path, tmp_path: Path):

@@ -74,6 +74,15 @@ def read(qtbot, shown: DocumentsPage) -> None:
     qtbot.waitUntil(lambda: shown.pages.currentWidget() is shown.ready)
 
 
+def test_the_whole_form_is_seen_beside_a_file(qtbot, tab, rules):
+    card = page(qtbot, tab).start.card
+    card.sources.add([rules.parent])
+    qtbot.waitUntil(card.sources.list.isVisible)
+    settle()
+    bottom = card.count.mapTo(card._area, card.count.rect().bottomLeft()).y()
+    assert 0 < bottom < card._area.height()
+
+
 def test_from_a_file_to_a_dataset(qtbot, tab, drop, rules, teacher, play):
     shown = page(qtbot, tab)
     assert not shown.start.card.read.isEnabled() and shown.start.projects.isHidden()

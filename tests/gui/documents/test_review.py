@@ -66,6 +66,13 @@ def chosen(qtbot, view: ReviewView, name: str, value: str) -> None:
     box.activated.emit(box.currentIndex())
 
 
+def test_where_every_question_was_left_out_that_is_what_is_said(qtbot, view):
+    made = document_pairs.make(finished=0)
+    document_pairs.add(made, list(made.passages())[:2], doubts=("number_missing",))
+    view.open(ReviewList(store.open(made.folder)))
+    assert view.empty.isVisible() and "6 questions were left out" in view.empty.text.text()
+
+
 def test_single_keys_decide_and_each_decision_is_on_the_disk(qtbot, view):
     assert on_disk(view) == (12, 0, 0, 6) and place(view) == ("1-1-1", 1, 12)
     keys(qtbot, "A")
