@@ -7,6 +7,7 @@ and footers by what the edges of pages repeat; columns by lines that keep to one
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import shutil
 import subprocess
@@ -40,7 +41,12 @@ _NUMBERED = re.compile(r"(?P<number>\d{1,3}(?:\.\d{1,3})*(?=[.)]?\s)|(?:[IVXLC]{
 _NAMED = re.compile(r"(?:chapter|section|part|annex(?:ure)?|appendix|schedule|article|अध्याय|भाग|धारा|अनुलग्नक|परिशिष्ट|"
                     r"खंड|अनुसूची)\s+[\divxlc०-९]+\b", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[\uf000-\uf0ff•●▪◦*–—-]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivx]{1,4}|[कखगघङअआइई])[.)])\s+\S")
-_PAGE_NUMBER = re.compile(r"\W*(?:page|पृष्ठ|पेज|p\.)?\s*\d{1,4}(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(r"\W*(?:page|पृष्ठ|पेज|p\.)?\s*(?:\d{1,4}|[ivxl]{1,7})(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*",
+                          re.IGNORECASE)
+_LEADERS = re.compile(r"[.…·_]{5}|(?:\. ){5}")
+"""Between an entry of a table of contents and its page."""
+_RUN_IN = re.compile(r"(\S.{3,120}?)[.:]\s?[—–-]+\s?(?=\S)")
+"""A heading on the line on which its text begins, as laws have them."""
 _SHAPELESS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufffe\uffff]")
 _SENTENCE_END = (".", "!", "?", "।", ":", ";", "॥")
 
@@ -51,6 +57,7 @@ class Line:
 
     Attributes:
         height: of its letters.
+        runs_in: whether it is a heading on the line on which its text begins.
     """
 
     text: str
@@ -61,11 +68,14 @@ class Line:
     height: float
     is_bold: bool
     page: int
+    runs_in: bool = False
 
     @property
     def edge_text(self) -> str:
         """What a header or footer has in common on all pages."""
-        return re.sub(r"\d+", "0", plain_digits(" ".join(self.text.split()))).casefold()
+        parts = plain_digits(self.text).split(CELLS)
+        rest = CELLS.join(part for part in parts if not _PAGE_NUMBER.fullmatch(part)) or parts[0]
+        return re.sub(r"\d+", "0", " ".join(rest.split())).casefold()
 
 
 @dataclass(frozen=True)
@@ -134,19 +144,31 @@ def _pieces(text_page: Any, text: str, at: int, page: int) -> Iterator[Line]:
     for match in re.finditer(r"(?<=\S) (?=\S)", text):
         before, after = (_box(text_page, at + each) for each in (match.start() - 1, match.end()))
         if after[0] - before[2] > CELL * (before[3] - before[1]) > 0:
-            yield _line(text_page, text[begin:match.start()], at + begin, page)
+            yield from _parted(text_page, text[begin:match.start()], at + begin, page)
             begin = match.end()
     if begin < end:
-        yield _line(text_page, text[begin:end], at + begin, page)
+        yield from _parted(text_page, text[begin:end], at + begin, page)
+
+
+def _parted(text_page: Any, text: str, at: int, page: int) -> Iterator[Line]:
+    """A line; two, if a heading in bold is on it with the beginning of its text."""
+    match = _RUN_IN.match(text)
+    if match and _is_bold(text_page, at + match.end(1) - 1) and not _is_bold(text_page, at + match.end()):
+        yield replace(_line(text_page, match[1], at, page), runs_in=True)
+        at, text = at + match.end(), text[match.end():]
+    yield _line(text_page, text, at, page)
 
 
 def _line(text_page: Any, text: str, at: int, page: int) -> Line:
-    middle = at + (len(text) - 1) // 2
-    first, last, within = (_box(text_page, each) for each in (at, at + len(text) - 1, middle))
+    first, last = (_box(text_page, each) for each in (at, at + len(text) - 1))
+    # The last letters of a line tell whether its bold ones are only the beginning of a sentence.
+    letters = [at + number for number, each in enumerate(text) if each.isalnum()] or [at]
+    middle = letters[len(letters) // 2]
     # A line's last hyphen comes as U+FFFE where pdfium joins a word.
     words = _SHAPELESS.sub("", text).split()
     return Line(" ".join(words), first[0], last[2], min(first[1], last[1]), max(first[3], last[3]),
-                max(first[3] - first[1], within[3] - within[1]), _is_bold(text_page, middle), page)
+                max(_size(text_page, at), _size(text_page, middle)),
+                all(_is_bold(text_page, each) for each in (middle, letters[-1])), page)
 
 
 def _box(text_page: Any, at: int) -> tuple[float, float, float, float]:
@@ -165,6 +187,15 @@ def _character(text_page: Any, at: int) -> int:
     return max(0, int(pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, at)))
 
 
+def _size(text_page: Any, at: int) -> float:
+    """The size of a letter's font, in points; its box also depends on how the font is drawn."""
+    import pypdfium2.raw as pdfium
+
+    number, matrix = _character(text_page, at), pdfium.FS_MATRIX()
+    pdfium.FPDFText_GetMatrix(text_page, number, ctypes.byref(matrix))
+    return float(pdfium.FPDFText_GetFontSize(text_page, number)) * math.hypot(matrix.c, matrix.d)
+
+
 def _is_bold(text_page: Any, at: int) -> bool:
     import pypdfium2.raw as pdfium
 
@@ -181,7 +212,8 @@ def _merged(before: list[Line], line: Line) -> list[Line]:
         return [line]
     last = before[-1]
     overlap = min(last.top, line.top) - max(last.bottom, line.bottom)
-    if overlap < 0.5 * min(last.top - last.bottom, line.top - line.bottom) or line.left < last.right - 1:
+    if overlap < 0.5 * min(last.top - last.bottom, line.top - line.bottom) or line.left < last.right - 1 or (
+            last.runs_in):
         return [line]
     before.pop()
     gap = line.left - last.right
@@ -282,7 +314,8 @@ def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
 def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -> tuple[float, int] | None:
     """The level of a heading, the outermost the smallest; None of a line that is none."""
     text = line.text
-    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or CELLS in text:
+    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or CELLS in text or (
+            _LEADERS.search(text)):
         return None
     if line.height < usual.height / LARGE or text.endswith((",", ";", "।", "-")) or (
             text.endswith(".") and not text.rstrip(".").isupper()):
@@ -291,7 +324,8 @@ def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -
     alone = before is None or before.page != line.page or _gap(before, line) > GAP * line.height or (
         after is not None and _gap(line, after) > GAP * line.height)
     continues = after is not None and not _begins(line, after)  # then it begins a paragraph in bold, or in capitals
-    bold = line.is_bold and usual.bold_counts and not (continues and after is not None and after.is_bold)
+    bold = line.is_bold and usual.bold_counts and (
+        line.runs_in or not (continues and after is not None and after.is_bold))
     named = _NAMED.match(text) is not None or (numbered is not None and len(text.split()) <= 8 and (
         not _ITEM.match(after.text if after else "") or "." in (_NUMBERED.match(after.text) or [""])[0].strip(". ")
         if after else False))
