@@ -29,8 +29,9 @@ REPEATED = 0.3
 """Share of the pages that repeat a header or footer, which may differ on left and right pages and by chapter."""
 GAP, CELL = 0.6, 1.6
 """Heights of a line: of space that begins a paragraph, and that parts the cells of a table."""
-LARGE, MOST_BOLD = 1.12, 0.3
-"""How much larger than usual letters are those of a heading; share of bold ones up to which bold means something."""
+LARGE, MOST_BOLD = 1.105, 0.3
+"""How much larger than usual letters are those of a heading, as 10 points are than 9; share of bold ones up to which
+bold means something."""
 FULL = 0.6
 """Share of a column's width that most of its lines fill; cells of a table are shorter."""
 MOST_WORDS = 16
@@ -167,7 +168,7 @@ def _line(text_page: Any, text: str, at: int, page: int) -> Line:
     # A line's last hyphen comes as U+FFFE where pdfium joins a word.
     words = _SHAPELESS.sub("", text).split()
     return Line(" ".join(words), first[0], last[2], min(first[1], last[1]), max(first[3], last[3]),
-                max(_size(text_page, at), _size(text_page, middle)),
+                sorted(_size(text_page, each) for each in (letters[0], middle, letters[-1]))[1],
                 all(_is_bold(text_page, each) for each in (middle, letters[-1])), page)
 
 
@@ -289,6 +290,8 @@ def _paragraphs(lines: Iterator[Line], usual: _Usual) -> Iterator[Block]:
                     title.is_bold == line.is_bold and not _begins(title, line)):
                 path[-1] = (path[-1][0], f"{path[-1][1]} {line.text}")
             else:
+                if title is not None and before is title and path and path[-1][0] >= level:
+                    yield _without_text(path, title)
                 while path and path[-1][0] >= level:
                     path.pop()
                 path.append((level, line.text))
@@ -301,6 +304,13 @@ def _paragraphs(lines: Iterator[Line], usual: _Usual) -> Iterator[Block]:
         before = line
     if paragraph:
         yield _block(paragraph, path)
+    elif title is not None:
+        yield _without_text(path, title)
+
+
+def _without_text(path: list[tuple[tuple[float, int], str]], title: Line) -> Block:
+    """The last heading as a paragraph, since nothing is below it: else its words would be lost."""
+    return Block(path[-1][1], tuple(each for _, each in path[:-1]), title.page)
 
 
 def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
@@ -326,7 +336,8 @@ def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -
     continues = after is not None and not _begins(line, after)  # then it begins a paragraph in bold, or in capitals
     bold = line.is_bold and usual.bold_counts and (
         line.runs_in or not (continues and after is not None and after.is_bold))
-    named = _NAMED.match(text) is not None or (numbered is not None and len(text.split()) <= 8 and (
+    initial = numbered is not None and len(numbered["number"]) == 1 and numbered["number"].isalpha()
+    named = _NAMED.match(text) is not None or (numbered is not None and not initial and len(text.split()) <= 8 and (
         not _ITEM.match(after.text if after else "") or "." in (_NUMBERED.match(after.text) or [""])[0].strip(". ")
         if after else False))
     capitals = text.isupper() and len(text) > 5 and not (

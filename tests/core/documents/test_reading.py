@@ -72,6 +72,22 @@ def test_a_title_in_bold_on_the_line_of_its_text_is_a_heading_and_bold_words_are
     assert blocks[0][1].startswith("The amount that stands") and "Nobody who is in office can be" in blocks[1][1]
 
 
+def test_a_heading_with_nothing_below_it_stays_as_text(tmp_path: Path):
+    page = [(50, 740, 20, "Rules of the office"), (50, 700, -10, "1. Repealed rules of the year"),
+            (50, 660, -10, "2. Leave"), *lines([WORDS, ENDS[0]], top=640), (50, 580, -10, "3. See the other rules")]
+    assert read(small_pdf.write(tmp_path / "a.pdf", [page])) == [
+        (("Rules of the office",), "1. Repealed rules of the year"),
+        (("Rules of the office", "2. Leave"), f"{WORDS} {ENDS[0]}"),
+        (("Rules of the office",), "3. See the other rules")]
+
+
+def test_headings_are_a_point_larger_where_letters_are_small_and_initials_are_none(tmp_path: Path):
+    page = [(50, 740, 10, "Conditions of leave"), *lines([WORDS, ENDS[0]], top=720, size=9),
+            (50, 640, 9, "V. Raman"), (50, 600, 9, "K. Sharma")]
+    assert read(small_pdf.write(tmp_path / "a.pdf", [page])) == [
+        (("Conditions of leave",), text) for text in (f"{WORDS} {ENDS[0]}", "V. Raman", "K. Sharma")]
+
+
 def test_a_line_of_a_table_of_contents_is_no_heading(tmp_path: Path):
     page = [(50, 740 - 30 * at, 10, f"Annex {at}: Forms and registers {'.' * 40} {at}") for at in range(1, 4)]
     assert {heading for heading, _ in read(small_pdf.write(tmp_path / "a.pdf", [page]))} == {()}
