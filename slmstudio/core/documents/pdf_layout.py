@@ -250,7 +250,7 @@ def _without_edges(lines: list[Line], usual: _Usual) -> list[Line]:
 
 
 def _in_order(lines: list[Line]) -> list[Line]:
-    """The lines of a page with two columns of text, the left one first; others, as of tables, as the file has them."""
+    """The lines of a page with two columns of text, the left one first; others about as the file has them."""
     if not lines:
         return lines
     left, right = min(line.left for line in lines), max(line.right for line in lines)
@@ -260,7 +260,7 @@ def _in_order(lines: list[Line]) -> list[Line]:
     widths = sorted(line.right - line.left for line in lines if side[id(line)])
     if min(halves[-1], halves[1]) < 6 or halves[0] > 0.25 * len(lines) or (
             widths[len(widths) // 2] < FULL * (right - left) / 2):
-        return lines
+        return _from_above(lines)
     ordered, columns = list[Line](), (list[Line](), list[Line]())
     for line in sorted(lines, key=lambda line: -line.top):
         if side[id(line)]:
@@ -270,6 +270,31 @@ def _in_order(lines: list[Line]) -> list[Line]:
             columns[0].clear()
             columns[1].clear()
     return [*ordered, *columns[0], *columns[1]]
+
+
+def _from_above(lines: Sequence[Line]) -> list[Line]:
+    """The lines as the file has them, but none before one that stands above it: many files draw boxes last."""
+    runs = list[list[Line]]()
+    for line in lines:
+        last = runs[-1][-1] if runs else None
+        if last is not None and line.top <= last.top and _gap(last, line) < line.height and line.right > last.left:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    places = [(min(line.left for line in run), max(line.right for line in run), min(line.bottom for line in run),
+               run[0].top - run[0].height / 2) for run in runs]
+    order = dict[int, None]()
+    for number in range(len(runs)):
+        waiting = [] if number in order else [number]
+        while waiting:
+            left, right, _, begin = places[waiting[-1]]
+            above = next((at for at, (its_left, its_right, bottom, _) in enumerate(places) if bottom > begin and (
+                its_left < right and left < its_right and at not in order and at not in waiting)), None)
+            if above is None:
+                order[waiting.pop()] = None
+            else:
+                waiting.append(above)
+    return [line for number in order for line in runs[number]]
 
 
 # -- Paragraphs and headings.

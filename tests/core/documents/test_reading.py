@@ -104,6 +104,18 @@ def test_two_columns_are_read_one_after_the_other_whatever_the_files_order(tmp_p
         assert places == sorted(places) and -1 not in places, whole
 
 
+def test_a_box_that_the_file_draws_last_is_read_where_it_stands(tmp_path: Path):
+    page = [*lines(["Before the box.", "More before it."], top=740),
+            *lines(["After the box.", "The end of it."], top=640), *lines(["In the box.", "Also in the box."], top=695)]
+    whole = " ".join(text for _, text in read(small_pdf.write(tmp_path / "a.pdf", [page])))
+    assert whole == "Before the box. More before it. In the box. Also in the box. After the box. The end of it."
+    columns = [spot for left in (50, 230, 410) for spot in lines([f"at {left}", "and on"], left=left, top=600)]
+    page = [*columns, *lines(["A box over the first and the second of the three columns of the page"], top=640)]
+    whole = " ".join(text for _, text in read(small_pdf.write(tmp_path / "b.pdf", [page])))
+    assert [whole.find(f"at {left}") for left in (50, 230, 410)] == sorted(
+        whole.find(f"at {left}") for left in (50, 230, 410)) and whole.startswith("A box over")
+
+
 def test_a_table_keeps_its_rows(tmp_path: Path):
     rows = [("Service", "Fee", "Days"), ("Income certificate", "50", "15"), ("Caste certificate", "75", "21")]
     page = [*lines([WORDS, ENDS[0]]), *((50 + 170 * column, 640 - 15 * row, 10, cell)
