@@ -30,8 +30,7 @@ REPEATED = 0.3
 GAP, CELL = 0.6, 1.6
 """Heights of a line: of space that begins a paragraph, and that parts the cells of a table."""
 LARGE, MOST_BOLD = 1.105, 0.3
-"""How much larger than usual letters are those of a heading, as 10 points are than 9; share of bold ones up to which
-bold means something."""
+"""How much larger than usual letters are those of a heading; share of bold ones up to which bold means something."""
 FULL = 0.6
 """Share of a column's width that most of its lines fill; cells of a table are shorter."""
 MOST_WORDS = 16
@@ -42,12 +41,9 @@ _NUMBERED = re.compile(r"(?P<number>\d{1,3}(?:\.\d{1,3})*(?=[.)]?\s)|(?:[IVXLC]{
 _NAMED = re.compile(r"(?:chapter|section|part|annex(?:ure)?|appendix|schedule|article|अध्याय|भाग|धारा|अनुलग्नक|परिशिष्ट|"
                     r"खंड|अनुसूची)\s+[\divxlc०-९]+\b", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[\uf000-\uf0ff•●▪◦*–—-]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivx]{1,4}|[कखगघङअआइई])[.)])\s+\S")
-_PAGE_NUMBER = re.compile(r"\W*(?:page|पृष्ठ|पेज|p\.)?\s*(?:\d{1,4}|[ivxl]{1,7})(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*",
-                          re.IGNORECASE)
-_LEADERS = re.compile(r"[.…·_]{5}|(?:\. ){5}")
-"""Between an entry of a table of contents and its page."""
-_RUN_IN = re.compile(r"(\S.{3,120}?)[.:]\s?[—–-]+\s?(?=\S)")
-"""A heading on the line on which its text begins, as laws have them."""
+_PAGE_NUMBER = re.compile(r"(?i)\W*(?:page|पृष्ठ|पेज|p\.)?\s*(?:\d{1,4}|[ivxl]+)(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*")
+_LEADERS = re.compile(r" \| |[.…·_]{5}|(?:\. ){5}")  # in tables, and in those of contents
+_RUN_IN = re.compile(r"(\S.{3,120}?)[.:]\s?[—–-]+\s?(?=\S)")  # a heading of a law, on the line of its text
 _SHAPELESS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufffe\uffff]")
 _SENTENCE_END = (".", "!", "?", "।", ":", ";", "॥")
 
@@ -209,16 +205,15 @@ def _is_bold(text_page: Any, at: int) -> bool:
 def _merged(before: list[Line], line: Line) -> list[Line]:
     """The line; put to the one before, which it replaces, where both are in one row: cells, or what a small raised
     number has parted."""
-    if not before:
+    if not before or before[-1].runs_in:
         return [line]
     last = before[-1]
     overlap = min(last.top, line.top) - max(last.bottom, line.bottom)
-    if overlap < 0.5 * min(last.top - last.bottom, line.top - line.bottom) or line.left < last.right - 1 or (
-            last.runs_in):
+    if overlap < 0.5 * min(last.top - last.bottom, line.top - line.bottom) or line.left < last.right - 1:
         return [line]
     before.pop()
-    gap = line.left - last.right
-    joint = CELLS if gap > CELL * max(last.height, line.height) else " " if gap > 0.15 * line.height else ""
+    gap, room = line.left - last.right, max(last.top - last.bottom, line.top - line.bottom)
+    joint = CELLS if gap > CELL * room else " " if gap > 0.15 * line.height else ""
     return [replace(last, text=f"{last.text}{joint}{line.text}", right=line.right, bottom=min(last.bottom, line.bottom),
                     top=max(last.top, line.top), height=max(last.height, line.height))]
 
@@ -277,10 +272,9 @@ def _from_above(lines: Sequence[Line]) -> list[Line]:
     runs = list[list[Line]]()
     for line in lines:
         last = runs[-1][-1] if runs else None
-        if last is not None and line.top <= last.top and _gap(last, line) < line.height and line.right > last.left:
-            runs[-1].append(line)
-        else:
-            runs.append([line])
+        if last is None or line.top > last.top or _gap(last, line) > line.height or line.right < last.left:
+            runs.append([])
+        runs[-1].append(line)
     places = [(min(line.left for line in run), max(line.right for line in run), min(line.bottom for line in run),
                run[0].top - run[0].height / 2) for run in runs]
     order = dict[int, None]()
@@ -316,7 +310,7 @@ def _paragraphs(lines: Iterator[Line], usual: _Usual) -> Iterator[Block]:
                 path[-1] = (path[-1][0], f"{path[-1][1]} {line.text}")
             else:
                 if title is not None and before is title and path and path[-1][0] >= level:
-                    yield _without_text(path, title)
+                    yield _block([replace(title, text=path[-1][1])], path[:-1])  # else its words would be lost
                 while path and path[-1][0] >= level:
                     path.pop()
                 path.append((level, line.text))
@@ -330,12 +324,7 @@ def _paragraphs(lines: Iterator[Line], usual: _Usual) -> Iterator[Block]:
     if paragraph:
         yield _block(paragraph, path)
     elif title is not None:
-        yield _without_text(path, title)
-
-
-def _without_text(path: list[tuple[tuple[float, int], str]], title: Line) -> Block:
-    """The last heading as a paragraph, since nothing is below it: else its words would be lost."""
-    return Block(path[-1][1], tuple(each for _, each in path[:-1]), title.page)
+        yield _block([replace(title, text=path[-1][1])], path[:-1])
 
 
 def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
@@ -349,8 +338,7 @@ def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
 def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -> tuple[float, int] | None:
     """The level of a heading, the outermost the smallest; None of a line that is none."""
     text = line.text
-    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or CELLS in text or (
-            _LEADERS.search(text)):
+    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or _LEADERS.search(text):
         return None
     if line.height < usual.height / LARGE or text.endswith((",", ";", "।", "-")) or (
             text.endswith(".") and not text.rstrip(".").isupper()):
@@ -358,9 +346,9 @@ def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -
     numbered, large = _NUMBERED.match(text), line.height >= LARGE * usual.height
     alone = before is None or before.page != line.page or _gap(before, line) > GAP * line.height or (
         after is not None and _gap(line, after) > GAP * line.height)
-    continues = after is not None and not _begins(line, after)  # then it begins a paragraph in bold, or in capitals
-    bold = line.is_bold and usual.bold_counts and (
-        line.runs_in or not (continues and after is not None and after.is_bold))
+    # Then it begins a paragraph in bold, or in capitals.
+    continues = after is not None and not line.runs_in and not _begins(line, after)
+    bold = line.is_bold and usual.bold_counts and not (continues and after is not None and after.is_bold)
     initial = numbered is not None and len(numbered["number"]) == 1 and numbered["number"].isalpha()
     named = _NAMED.match(text) is not None or (numbered is not None and not initial and len(text.split()) <= 8 and (
         not _ITEM.match(after.text if after else "") or "." in (_NUMBERED.match(after.text) or [""])[0].strip(". ")
