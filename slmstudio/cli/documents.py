@@ -24,11 +24,7 @@ def from_documents(
                                 "folder of a project that was begun.")],
     teacher: Annotated[str, typer.Option(
         help='What writes the questions: a GGUF file, a run, "starter", or http://127.0.0.1:PORT of a server with '
-<<<<<<< HEAD
              "OpenAI's API, where #MODEL at the end names one of its models.")] = "starter",
-=======
-             "OpenAI's API. Add #MODEL to name one of its models.")] = "starter",
->>>>>>> trial
     language: Annotated[list[str] | None, typer.Option(
         metavar="CODE", help="Language of the questions, such as hi or en. Can be given several times. By default, "
                              "that of each passage.")] = None,
@@ -120,17 +116,9 @@ def _agree(made: Project, model: Teacher, yes: bool) -> None:
 
     machine, waiting = read_machine(), len(made.passages()) - len(made.finished)
     if not waiting:
-<<<<<<< HEAD
         return
     say(ntr("{model} is to ask about {n:,} passage.", "{model} is to ask about {n:,} passages.", waiting,
             model=model.name), file=sys.stderr)
-=======
-        return True
-    say(tr("{passages} of {documents}. The teacher is {model}.",
-           passages=ntr("{n:,} passage", "{n:,} passages", waiting),
-           documents=ntr("{n:,} document", "{n:,} documents", len(made.documents())), model=model.name),
-        file=sys.stderr)
->>>>>>> trial
     expected = work.estimate(made, machine)
     print_time(expected)
     if (drawn := work.energy(expected.likely, machine)) is not None:

@@ -9,13 +9,17 @@ Spot = tuple[float, float, float, str]
 """Left, bottom, size (below 0: in bold) and text of a line, in points of a page of 600 × 800."""
 
 
-def write(path: Path, pages: Iterable[Sequence[Spot]]) -> Path:
+def write(path: Path, pages: Iterable[Sequence[Spot]], font: str = "Helvetica") -> Path:
+    """
+    Args:
+        font: of what isn't in bold, one of those that every program has.
+    """
     contents = [b"\n".join(_shown(spot) for spot in page) for page in pages]
     count = len(contents)
     kids = " ".join(f"{5 + 2 * at} 0 R" for at in range(count))
     parts = [b"1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj",
              f"2 0 obj<</Type/Pages/Kids[{kids}]/Count {count}>>endobj".encode(),
-             b"3 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj",
+             f"3 0 obj<</Type/Font/Subtype/Type1/BaseFont/{font}>>endobj".encode(),
              b"4 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica-Bold>>endobj"]
     for at, content in enumerate(contents):
         parts += [f"{5 + 2 * at} 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents {6 + 2 * at} 0 R"

@@ -7,6 +7,7 @@ and footers by what the edges of pages repeat; columns by lines that keep to one
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ REPEATED = 0.3
 """Share of the pages that repeat a header or footer, which may differ on left and right pages and by chapter."""
 GAP, CELL = 0.6, 1.6
 """Heights of a line: of space that begins a paragraph, and that parts the cells of a table."""
-LARGE, MOST_BOLD = 1.12, 0.3
+LARGE, MOST_BOLD = 1.105, 0.3
 """How much larger than usual letters are those of a heading; share of bold ones up to which bold means something."""
 FULL = 0.6
 """Share of a column's width that most of its lines fill; cells of a table are shorter."""
@@ -40,7 +41,9 @@ _NUMBERED = re.compile(r"(?P<number>\d{1,3}(?:\.\d{1,3})*(?=[.)]?\s)|(?:[IVXLC]{
 _NAMED = re.compile(r"(?:chapter|section|part|annex(?:ure)?|appendix|schedule|article|अध्याय|भाग|धारा|अनुलग्नक|परिशिष्ट|"
                     r"खंड|अनुसूची)\s+[\divxlc०-९]+\b", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[\uf000-\uf0ff•●▪◦*–—-]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivx]{1,4}|[कखगघङअआइई])[.)])\s+\S")
-_PAGE_NUMBER = re.compile(r"\W*(?:page|पृष्ठ|पेज|p\.)?\s*\d{1,4}(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(r"(?i)\W*(?:page|पृष्ठ|पेज|p\.)?\s*(?:\d{1,4}|[ivxl]+)(?:\s*(?:of|/|का|में से|-)\s*\d{1,4})?\W*")
+_LEADERS = re.compile(r" \| |[.…·_]{5}|(?:\. ){5}")  # in tables, and in those of contents
+_RUN_IN = re.compile(r"(\S.{3,120}?)[.:]\s?[—–-]+\s?(?=\S)")  # a heading of a law, on the line of its text
 _SHAPELESS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufffe\uffff]")
 _SENTENCE_END = (".", "!", "?", "।", ":", ";", "॥")
 
@@ -51,6 +54,7 @@ class Line:
 
     Attributes:
         height: of its letters.
+        runs_in: whether it is a heading on the line on which its text begins.
     """
 
     text: str
@@ -61,11 +65,14 @@ class Line:
     height: float
     is_bold: bool
     page: int
+    runs_in: bool = False
 
     @property
     def edge_text(self) -> str:
         """What a header or footer has in common on all pages."""
-        return re.sub(r"\d+", "0", plain_digits(" ".join(self.text.split()))).casefold()
+        parts = plain_digits(self.text).split(CELLS)
+        rest = CELLS.join(part for part in parts if not _PAGE_NUMBER.fullmatch(part)) or parts[0]
+        return re.sub(r"\d+", "0", " ".join(rest.split())).casefold()
 
 
 @dataclass(frozen=True)
@@ -134,19 +141,31 @@ def _pieces(text_page: Any, text: str, at: int, page: int) -> Iterator[Line]:
     for match in re.finditer(r"(?<=\S) (?=\S)", text):
         before, after = (_box(text_page, at + each) for each in (match.start() - 1, match.end()))
         if after[0] - before[2] > CELL * (before[3] - before[1]) > 0:
-            yield _line(text_page, text[begin:match.start()], at + begin, page)
+            yield from _parted(text_page, text[begin:match.start()], at + begin, page)
             begin = match.end()
     if begin < end:
-        yield _line(text_page, text[begin:end], at + begin, page)
+        yield from _parted(text_page, text[begin:end], at + begin, page)
+
+
+def _parted(text_page: Any, text: str, at: int, page: int) -> Iterator[Line]:
+    """A line; two, if a heading in bold is on it with the beginning of its text."""
+    match = _RUN_IN.match(text)
+    if match and _is_bold(text_page, at + match.end(1) - 1) and not _is_bold(text_page, at + match.end()):
+        yield replace(_line(text_page, match[1], at, page), runs_in=True)
+        at, text = at + match.end(), text[match.end():]
+    yield _line(text_page, text, at, page)
 
 
 def _line(text_page: Any, text: str, at: int, page: int) -> Line:
-    middle = at + (len(text) - 1) // 2
-    first, last, within = (_box(text_page, each) for each in (at, at + len(text) - 1, middle))
+    first, last = (_box(text_page, each) for each in (at, at + len(text) - 1))
+    # The last letters of a line tell whether its bold ones are only the beginning of a sentence.
+    letters = [at + number for number, each in enumerate(text) if each.isalnum()] or [at]
+    middle = letters[len(letters) // 2]
     # A line's last hyphen comes as U+FFFE where pdfium joins a word.
     words = _SHAPELESS.sub("", text).split()
     return Line(" ".join(words), first[0], last[2], min(first[1], last[1]), max(first[3], last[3]),
-                max(first[3] - first[1], within[3] - within[1]), _is_bold(text_page, middle), page)
+                sorted(_size(text_page, each) for each in (letters[0], middle, letters[-1]))[1],
+                all(_is_bold(text_page, each) for each in (middle, letters[-1])), page)
 
 
 def _box(text_page: Any, at: int) -> tuple[float, float, float, float]:
@@ -165,6 +184,15 @@ def _character(text_page: Any, at: int) -> int:
     return max(0, int(pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, at)))
 
 
+def _size(text_page: Any, at: int) -> float:
+    """The size of a letter's font, in points; its box also depends on how the font is drawn."""
+    import pypdfium2.raw as pdfium
+
+    number, matrix = _character(text_page, at), pdfium.FS_MATRIX()
+    pdfium.FPDFText_GetMatrix(text_page, number, ctypes.byref(matrix))
+    return float(pdfium.FPDFText_GetFontSize(text_page, number)) * math.hypot(matrix.c, matrix.d)
+
+
 def _is_bold(text_page: Any, at: int) -> bool:
     import pypdfium2.raw as pdfium
 
@@ -177,15 +205,15 @@ def _is_bold(text_page: Any, at: int) -> bool:
 def _merged(before: list[Line], line: Line) -> list[Line]:
     """The line; put to the one before, which it replaces, where both are in one row: cells, or what a small raised
     number has parted."""
-    if not before:
+    if not before or before[-1].runs_in:
         return [line]
     last = before[-1]
     overlap = min(last.top, line.top) - max(last.bottom, line.bottom)
     if overlap < 0.5 * min(last.top - last.bottom, line.top - line.bottom) or line.left < last.right - 1:
         return [line]
     before.pop()
-    gap = line.left - last.right
-    joint = CELLS if gap > CELL * max(last.height, line.height) else " " if gap > 0.15 * line.height else ""
+    gap, room = line.left - last.right, max(last.top - last.bottom, line.top - line.bottom)
+    joint = CELLS if gap > CELL * room else " " if gap > 0.15 * line.height else ""
     return [replace(last, text=f"{last.text}{joint}{line.text}", right=line.right, bottom=min(last.bottom, line.bottom),
                     top=max(last.top, line.top), height=max(last.height, line.height))]
 
@@ -220,7 +248,7 @@ def _without_edges(lines: list[Line], usual: _Usual) -> list[Line]:
 
 
 def _in_order(lines: list[Line]) -> list[Line]:
-    """The lines of a page with two columns of text, the left one first; others, as of tables, as the file has them."""
+    """The lines of a page with two columns of text, the left one first; others about as the file has them."""
     if not lines:
         return lines
     left, right = min(line.left for line in lines), max(line.right for line in lines)
@@ -230,7 +258,7 @@ def _in_order(lines: list[Line]) -> list[Line]:
     widths = sorted(line.right - line.left for line in lines if side[id(line)])
     if min(halves[-1], halves[1]) < 6 or halves[0] > 0.25 * len(lines) or (
             widths[len(widths) // 2] < FULL * (right - left) / 2):
-        return lines
+        return _from_above(lines)
     ordered, columns = list[Line](), (list[Line](), list[Line]())
     for line in sorted(lines, key=lambda line: -line.top):
         if side[id(line)]:
@@ -240,6 +268,30 @@ def _in_order(lines: list[Line]) -> list[Line]:
             columns[0].clear()
             columns[1].clear()
     return [*ordered, *columns[0], *columns[1]]
+
+
+def _from_above(lines: Sequence[Line]) -> list[Line]:
+    """The lines as the file has them, but none before one that stands above it: many files draw boxes last."""
+    runs = list[list[Line]]()
+    for line in lines:
+        last = runs[-1][-1] if runs else None
+        if last is None or line.top > last.top or _gap(last, line) > line.height or line.right < last.left:
+            runs.append([])
+        runs[-1].append(line)
+    places = [(min(line.left for line in run), max(line.right for line in run), min(line.bottom for line in run),
+               run[0].top - run[0].height / 2) for run in runs]
+    order = dict[int, None]()
+    for number in range(len(runs)):
+        waiting = [] if number in order else [number]
+        while waiting:
+            left, right, _, begin = places[waiting[-1]]
+            above = next((at for at, (its_left, its_right, bottom, _) in enumerate(places) if bottom > begin and (
+                its_left < right and left < its_right and at not in order and at not in waiting)), None)
+            if above is None:
+                order[waiting.pop()] = None
+            else:
+                waiting.append(above)
+    return [line for number in order for line in runs[number]]
 
 
 # -- Paragraphs and headings.
@@ -260,6 +312,8 @@ def _paragraphs(lines: Iterator[Line], usual: _Usual) -> Iterator[Block]:
                     title.is_bold == line.is_bold and not _begins(title, line)):
                 path[-1] = (path[-1][0], f"{path[-1][1]} {line.text}")
             else:
+                if title is not None and before is title and path and path[-1][0] >= level:
+                    yield _block([replace(title, text=path[-1][1])], path[:-1])  # else its words would be lost
                 while path and path[-1][0] >= level:
                     path.pop()
                 path.append((level, line.text))
@@ -272,6 +326,8 @@ def _paragraphs(lines: Iterator[Line], usual: _Usual) -> Iterator[Block]:
         before = line
     if paragraph:
         yield _block(paragraph, path)
+    elif title is not None:
+        yield _block([replace(title, text=path[-1][1])], path[:-1])
 
 
 def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
@@ -285,7 +341,7 @@ def _with_next(lines: Iterator[Line]) -> Iterator[tuple[Line, Line | None]]:
 def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -> tuple[float, int] | None:
     """The level of a heading, the outermost the smallest; None of a line that is none."""
     text = line.text
-    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or CELLS in text:
+    if len(text.split()) > MOST_WORDS or len(text) < 3 or not any(map(str.isalpha, text)) or _LEADERS.search(text):
         return None
     if line.height < usual.height / LARGE or text.endswith((",", ";", "।", "-")) or (
             text.endswith(".") and not text.rstrip(".").isupper()):
@@ -293,9 +349,11 @@ def _level(line: Line, before: Line | None, after: Line | None, usual: _Usual) -
     numbered, large = _NUMBERED.match(text), line.height >= LARGE * usual.height
     alone = before is None or before.page != line.page or _gap(before, line) > GAP * line.height or (
         after is not None and _gap(line, after) > GAP * line.height)
-    continues = after is not None and not _begins(line, after)  # then it begins a paragraph in bold, or in capitals
+    # Then it begins a paragraph in bold, or in capitals.
+    continues = after is not None and not line.runs_in and not _begins(line, after)
     bold = line.is_bold and usual.bold_counts and not (continues and after is not None and after.is_bold)
-    named = _NAMED.match(text) is not None or (numbered is not None and len(text.split()) <= 8 and (
+    initial = numbered is not None and len(numbered["number"]) == 1 and numbered["number"].isalpha()
+    named = _NAMED.match(text) is not None or (numbered is not None and not initial and len(text.split()) <= 8 and (
         not _ITEM.match(after.text if after else "") or "." in (_NUMBERED.match(after.text) or [""])[0].strip(". ")
         if after else False))
     capitals = text.isupper() and len(text) > 5 and not (

@@ -36,10 +36,12 @@ SUFFIXES = (".pdf", ".docx", *PAGE_SUFFIXES, ".xhtml", *MARKDOWN, EPUB, ".txt", 
 SAMPLE = 200
 """Paragraphs that tell whether a document is typed for a font from before Unicode."""
 DAMAGED = 0.03
-"""Share of words with foreign letters inside from which a text is damaged."""
+"""Share of words that can't be written so from which a text is damaged."""
 _INDIAN = re.compile(r"[\u0900-\u0dff]")
 _FOREIGN = r"(?![\u0900-\u0dff])[^\W\d_]"
-_MIXED = re.compile(rf"[\u0900-\u0dff](?:{_FOREIGN}|[#&*+<=>\\^_`{{|}}~]+[\u0900-\u0dff])|{_FOREIGN}[\u0900-\u0dff]")
+_MIXED = re.compile(rf"[\u0900-\u0dff](?:{_FOREIGN}|[#&*+<=>\\^_`{{|}}~]+[\u0900-\u0dff])|{_FOREIGN}[\u0900-\u0dff]|"
+                    r"^[\u093e-\u094d\u0abe-\u0acd]|[\u093e-\u094c]{2}|[\u0abe-\u0acc]{2}")
+"""Foreign letters within a word, or vowel signs without a letter that bears them, of Devanagari and Gujarati."""
 _CELL = re.compile(r"</t[dh]\s*>\s*<t[dh]\b[^<>]*>", re.IGNORECASE)
 _TITLE = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
 _UNDERLINE = re.compile(r"(=+|-{3,})\s*")
@@ -48,7 +50,7 @@ _FENCE = re.compile(r"\s*(```|~~~)")
 
 def damaged_letters(texts: Iterable[str]) -> str:
     """What is said about Indian text whose letters a PDF file names wrongly, as many programs write them: some of them
-    come as Latin ones or signs in the middle of words, and others not at all; "" about sound text."""
+    come as Latin ones, signs or other vowels in the middle of words, and others not at all; "" about sound text."""
     found = Counter(bool(_MIXED.search(word)) for text in texts for word in text.split() if _INDIAN.search(word))
     if found[True] < 3 or found[True] < DAMAGED * found.total():
         return ""

@@ -54,6 +54,53 @@ def test_of_two_pages_a_header_that_is_the_same_on_both_goes(tmp_path: Path):
     assert found == [((f"Rule {number}",), f"{WORDS} {ENDS[number]}") for number in range(2)]
 
 
+def test_a_running_header_is_one_with_roman_numbers_and_without_a_number_too(tmp_path: Path):
+    numbers = ("iii", "iv", "5", "", "7", "8")
+    pages = [[(50, 780, 9, "Manual of the office"), *([(500, 780, 9, number)] if number else []),
+              *lines([f"{WORDS} {'abcdef'[at]}."], top=700)] for at, number in enumerate(numbers)]
+    assert not any("Manual" in text for _, text in read(small_pdf.write(tmp_path / "a.pdf", pages)))
+    roman = [[*lines([f"{WORDS} {number}."], top=700), (290, 30, 9, number)] for number in ("iii", "iv")]
+    assert [text.split()[-1] for _, text in read(small_pdf.write(tmp_path / "b.pdf", roman))] == ["iii.", "iv."]
+
+
+def test_a_font_that_is_only_drawn_higher_makes_no_heading(tmp_path: Path):
+    page = lines([f"{WORDS} {at}" for at in range(5)]) + [
+        (50, 600 - 40 * at, -10, f"Many words in bold letters mean nothing {at}") for at in range(8)]
+    blocks = read(small_pdf.write(tmp_path / "a.pdf", [page], "Courier"))
+    assert {heading for heading, _ in blocks} == {()} and len(blocks) == 9
+
+
+def test_a_title_in_bold_on_the_line_of_its_text_is_a_heading_and_bold_words_are_none(tmp_path: Path):
+    page = [(50, 700, -10, "10. Protection of funds.-"), (178, 700, 10, "The amount that stands to the credit of"),
+            (50, 687, 10, "a member can't be attached by a court, whatever the claim is and who has it."),
+            (50, 640, -10, "Nobody who is in office can"), (196, 640, 10, "be a member of it too"),
+            *lines([WORDS, ENDS[0]], top=620)]
+    blocks = read(small_pdf.write(tmp_path / "a.pdf", [page]))
+    assert {heading for heading, _ in blocks} == {("10. Protection of funds",)}
+    assert blocks[0][1].startswith("The amount that stands") and "Nobody who is in office can be" in blocks[1][1]
+
+
+def test_a_heading_with_nothing_below_it_stays_as_text(tmp_path: Path):
+    page = [(50, 740, 20, "Rules of the office"), (50, 700, -10, "1. Repealed rules of the year"),
+            (50, 660, -10, "2. Leave"), *lines([WORDS, ENDS[0]], top=640), (50, 580, -10, "3. See the other rules")]
+    assert read(small_pdf.write(tmp_path / "a.pdf", [page])) == [
+        (("Rules of the office",), "1. Repealed rules of the year"),
+        (("Rules of the office", "2. Leave"), f"{WORDS} {ENDS[0]}"),
+        (("Rules of the office",), "3. See the other rules")]
+
+
+def test_headings_are_a_point_larger_where_letters_are_small_and_initials_are_none(tmp_path: Path):
+    page = [(50, 740, 10, "Conditions of leave"), *lines([WORDS, ENDS[0]], top=720, size=9),
+            (50, 640, 9, "V. Raman"), (50, 600, 9, "K. Sharma")]
+    assert read(small_pdf.write(tmp_path / "a.pdf", [page])) == [
+        (("Conditions of leave",), text) for text in (f"{WORDS} {ENDS[0]}", "V. Raman", "K. Sharma")]
+
+
+def test_a_line_of_a_table_of_contents_is_no_heading(tmp_path: Path):
+    page = [(50, 740 - 30 * at, 10, f"Annex {at}: Forms and registers {'.' * 40} {at}") for at in range(1, 4)]
+    assert {heading for heading, _ in read(small_pdf.write(tmp_path / "a.pdf", [page]))} == {()}
+
+
 def test_two_columns_are_read_one_after_the_other_whatever_the_files_order(tmp_path: Path):
     left = lines([f"left line number {at} which is about half as wide" for at in range(10)], left=50)
     right = lines([f"right line number {at} which is about half as wide" for at in range(10)], left=320, top=699)
@@ -63,6 +110,18 @@ def test_two_columns_are_read_one_after_the_other_whatever_the_files_order(tmp_p
             [(50, 740, 16, "A title over both of the columns here"), *order]])))
         places = [whole.find(f"{side} line number {at}") for side in ("left", "right") for at in range(10)]
         assert places == sorted(places) and -1 not in places, whole
+
+
+def test_a_box_that_the_file_draws_last_is_read_where_it_stands(tmp_path: Path):
+    page = [*lines(["Before the box.", "More before it."], top=740),
+            *lines(["After the box.", "The end of it."], top=640), *lines(["In the box.", "Also in the box."], top=695)]
+    whole = " ".join(text for _, text in read(small_pdf.write(tmp_path / "a.pdf", [page])))
+    assert whole == "Before the box. More before it. In the box. Also in the box. After the box. The end of it."
+    columns = [spot for left in (50, 230, 410) for spot in lines([f"at {left}", "and on"], left=left, top=600)]
+    page = [*columns, *lines(["A box over the first and the second of the three columns of the page"], top=640)]
+    whole = " ".join(text for _, text in read(small_pdf.write(tmp_path / "b.pdf", [page])))
+    assert [whole.find(f"at {left}") for left in (50, 230, 410)] == sorted(
+        whole.find(f"at {left}") for left in (50, 230, 410)) and whole.startswith("A box over")
 
 
 def test_a_table_keeps_its_rows(tmp_path: Path):
@@ -155,7 +214,9 @@ def test_a_font_from_before_unicode_is_named(tmp_path: Path):
 def test_letters_that_a_pdf_names_wrongly_are_noticed():
     sound = "उनके स्थानीय प्रतिद्वंद्वियों, पोलोनिया वारसॉ, के पास काफ़ी कम समर्थक हैं (PZPR) और COVID-19 में 5% थे। "
     damaged = "उनकेOानीय PतQंQयR, पोलोनया वारसॉ, के पास काफ कम समथक हT, फर भी वे2000 मएकलUलासा चैVWयनशप जीतनेम "
-    assert reading.damaged_letters([sound] * 9) == "" and reading.damaged_letters([damaged] * 9)
+    swapped = "कममचारी भजिष्य जनजध संगठन के प्रिेि में रािपत्र रािधानी राज् यक्षेत्र और तारीख को प्रिृत् त होगी "
+    assert reading.damaged_letters([sound] * 9) == ""
+    assert reading.damaged_letters([damaged] * 9) and reading.damaged_letters([swapped] * 9)
 
 
 def test_a_folder_is_read_and_what_cant_be_is_named(studio_home: Path, tmp_path: Path):
