@@ -70,6 +70,7 @@ def rules(tmp_path) -> Path:
 
 
 def read(qtbot, shown: DocumentsPage) -> None:
+    qtbot.waitUntil(shown.start.card.read.isEnabled)  # the teachers on this machine are known
     press(qtbot, shown, "documents_read")
     qtbot.waitUntil(lambda: shown.pages.currentWidget() is shown.ready)
 
