@@ -156,4 +156,4 @@ def test_a_trial_says_how_good_a_teacher_is_and_makes_nothing(studio_home: Path,
     [tried] = [event for event in job.events() if event["type"] == "teacher_tried"]
     assert (tried["place"], tried["pairs"], tried["passed"]) == (teacher.url, 3, 2)
     trial = work.trial_of(new)
-    assert trial is not None and (trial.pairs, trial.passed, trial.is_good) == (3, 2, True)
+    assert trial is not None and (trial.pairs, trial.passed, trial.is_good) == (3, 2, False)

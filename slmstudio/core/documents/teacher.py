@@ -27,6 +27,8 @@ TRIED = 3
 """Passages of a trial."""
 GOOD, FAIR = 0.6, 0.3
 """Share of pairs that pass all checks, from which a teacher is good enough, and from which it is worth trying."""
+FEWEST = 5
+"""Pairs that say anything about a teacher."""
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 SECONDS = 10.0
 """For which a server is given to name its models."""
@@ -224,12 +226,15 @@ class Trial:
 
     @property
     def is_good(self) -> bool:
-        return self.share >= GOOD
+        return self.pairs >= FEWEST and self.share >= GOOD
 
     def sentence(self) -> str:
         """As in "Good: 8 of 9 questions passed every check."."""
         if not self.pairs:
             return tr("Not suitable: it wrote no question that could be read.")
+        if self.pairs < FEWEST:
+            return ntr("It wrote only {n} question, too few to say how good it is.",
+                       "It wrote only {n} questions, too few to say how good it is.", self.pairs)
         if self.is_good:
             return ntr("Good: {passed} of {n} question passed every check.",
                        "Good: {passed} of {n} questions passed every check.", self.pairs, passed=self.passed)
