@@ -40,21 +40,21 @@ def export(
 
     Exit status 1 if a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
-    from slmstudio.core.export.types import DEFAULT_TYPES, choose
+    from slmstudio.core.export.types import DEFAULT_TYPES, came_in, choose
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model.facts import read_model
     from slmstudio.core.run.time_estimate import exporting
 
-    chosen, others = choose(types or DEFAULT_TYPES)
     if not run.is_dir():
         raise UserError(tr("{run} isn't a folder.", run=run), "",
                         tr("Give a run folder. To see them: {command}", command=program.command("runs")))
+    base = Path(jobs.Job(run).request()["model"]) if (run / jobs.RUN).is_file() else run
+    chosen, others = choose(types or (("Q8_0",) if came_in(base) in DEFAULT_TYPES else DEFAULT_TYPES))
     if chosen:
         llama.need()
     names = [kind.name for kind in (*chosen, *others)]
     job = new.export(run, names, out, importance)
     with contextlib.suppress(UserError):  # of what is wrong with the model the job speaks
-        base = jobs.Job(run).request()["model"] if (run / jobs.RUN).is_file() else run
         print_time(exporting(read_model(base), read_machine(), names))
     outcome = carry_out(job, "export")
     if not outcome.was_successful():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slmstudio.core import paths
+from slmstudio.core import formats, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_bytes
@@ -193,14 +194,24 @@ def memory_bytes(kind: QuantType, model: ModelFacts) -> int:
     return kind.estimate_bytes(model) + cache + _BATCH * model.vocabulary_size * 4
 
 
-def propose(model: ModelFacts, target: Target, kept: Mapping[str, tuple[float, float]] | None = None) -> Proposal:
+def came_in(model: Path) -> str:
+    """The quantization type of the GGUF file that a model folder was made from, or "". Its weights lie on that type's
+    steps, so an adapter's small changes would be rounded back to where they were (docs/serving.md)."""
+    from slmstudio.core.model.hub.place import SOURCE
+
+    return str((formats.read("import", model / SOURCE) or {}).get("quantization") or "")
+
+
+def propose(model: ModelFacts, target: Target, kept: Mapping[str, tuple[float, float]] | None = None,
+            base_type: str = "") -> Proposal:
     """The type to take for a machine. Of types whose answers were measured, the smallest that fits and keeps what was
     learned; else the best that fits, on a processor the best that is fluent too.
 
     Args:
         kept: by the type's name, the share of the gain over the base that it keeps, and the lower bound of that.
+        base_type: as `came_in` has it; it isn't proposed.
     """
-    ladder = [kind for kind in QUANT_TYPES if kind.quantized]
+    ladder = [kind for kind in QUANT_TYPES if kind.quantized and kind.name != base_type]
     fitting = [kind for kind in ladder if memory_bytes(kind, model) <= target.budget]
     if not fitting:
         smallest = ladder[-1]
@@ -212,7 +223,9 @@ def propose(model: ModelFacts, target: Target, kept: Mapping[str, tuple[float, f
         return _measured(measured, kept or {}, model)
     best = fitting[0]
     if target.on_processor:
-        best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.name == USUAL), fitting[0])
+        usual = next(kind for kind in QUANT_TYPES if kind.name == USUAL).estimate_bytes(model)
+        best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.estimate_bytes(model) <= usual),
+                    fitting[0])
     why = tr("{type} needs about {need} of the {budget} that is free for a model.", type=best.name,
              need=format_bytes(memory_bytes(best, model)), budget=format_bytes(target.budget))
     larger = ladder[:ladder.index(best)]

@@ -352,7 +352,8 @@ class ExportChoice(QWidget):
     def _proposal(self) -> types.Proposal | None:
         if self.facts is None or self.target.currentIndex() < 0:
             return None
-        return types.propose(self.facts, self._targets[self.target.currentIndex()], self.kept)
+        return types.propose(self.facts, self._targets[self.target.currentIndex()], self.kept,
+                             types.came_in(self.facts.path))
 
     def _propose(self) -> None:
         proposal = self._proposal()

@@ -142,7 +142,8 @@ def run(job: JobContext) -> dict[str, Any]:
     source, target = Path(job.request["gguf"]), Path(job.request["out"])
     job.phase("reading", source.name)
     facts = read_sound_gguf(source)
-    fingerprint = {**formats.stamp("import"), "gguf": source.name, "sha256": _digest(facts)}
+    fingerprint = {**formats.stamp("import"), "gguf": source.name, "sha256": _digest(facts),
+                   "quantization": facts.quantization}
     if target.exists():
         return _reuse(target, fingerprint)
     _check_space(target, facts)

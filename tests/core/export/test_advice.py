@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
 from support.gguf_models import quant_type
 
+from slmstudio.core import formats
 from slmstudio.core.export import types
 from slmstudio.core.export.types import QUANT_TYPES
 
@@ -50,6 +52,15 @@ def test_proposes(model, target: str, expected: str) -> None:
 def test_the_smallest_that_keeps_what_was_learned_is_proposed(kept, target: str, expected: str) -> None:
     proposal = types.propose(LLAMA3_8B, TARGETS[target], kept)
     assert proposal.type is not None and proposal.type.name == expected, proposal
+
+
+def test_the_type_that_the_base_came_in_is_not_proposed(tmp_path) -> None:
+    assert types.came_in(tmp_path) == ""
+    state = {**formats.stamp("import"), "gguf": "m.gguf", "sha256": "0", "quantization": "Q8_0"}
+    (tmp_path / "source.json").write_text(json.dumps(state), encoding="utf-8")
+    for target in types.TARGETS:
+        found = types.propose(SMOL_135M, target, base_type=types.came_in(tmp_path)).type
+        assert found is not None and found.name != "Q8_0"
 
 
 def test_says_when_nothing_fits() -> None:
