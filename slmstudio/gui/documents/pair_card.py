@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QPlainTextEdit
 
@@ -61,10 +61,11 @@ class PairCard(Card):
     pressed = Signal(str)
     quotation_changed = Signal()
     left = Signal()
+    _pair: Pair | None = None
+    _is_found = False
 
     def __init__(self) -> None:
         super().__init__(" ")
-        self._pair: Pair | None = None
         self.kind, self.found, self.state = Chip(name="pair_kind"), Chip(name="pair_found"), Chip(name="pair_state")
         self.test = Chip(tr("test set"), name="pair_test")
         self.test.setToolTip(tr("Its section is held out: the question becomes a part of the test set, and is never "
@@ -139,7 +140,13 @@ class PairCard(Card):
         empty = not quotation.toPlainText().strip()
         self.found.set(tr("no quotation") if empty else tr("quotation found") if found else
                        tr("quotation not found"), "plain" if empty else "ok" if found else "warn")
+        self._is_found = found
         mark(quotation, 0, len(quotation.toPlainText()) if found else 0, "ok_ground")
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange and self._pair is not None:  # a mark has the colours of its time
+            self.show_found(self._is_found)
 
     def changes(self) -> dict[str, str]:
         """The texts that a person changed, without spaces around them."""

@@ -146,6 +146,9 @@ def test_what_was_typed_and_chosen_is_put_back_into_fields_of_the_same_name(qtbo
         return made, typed, box, untouched, nameless
 
     before, typed, box, _, nameless = page()
+    count = keep_choice(named(SpinBox(), "count", "Count", "How many."))
+    count.setParent(before)
+    count.setValue(7)
     qtbot.keyClicks(typed, "half a wo")
     qtbot.keyClicks(nameless, "nobody finds it again")
     box.setCurrentIndex(1)
@@ -155,4 +158,4 @@ def test_what_was_typed_and_chosen_is_put_back_into_fields_of_the_same_name(qtbo
     put_back(after, values)
     assert (typed.text(), box.currentData(), untouched.text(), nameless.text()) == (
         "half a wo", "open", "in another language", "")
-    assert values == {} and len(typed_values(after)) == 2, "it is found once more"
+    assert values == {(SpinBox, "count"): 7} and len(typed_values(after)) == 2, "it is found once more"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QComboBox, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QPlainTextEdit, QTextBrowser, QWidget
 from support import document_pairs
 from support.window import press
 
@@ -12,7 +12,7 @@ from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.documents import project as store
 from slmstudio.core.documents.project import ACCEPTED, EDITED
 from slmstudio.core.errors import UserError
-from slmstudio.gui.common import tasks
+from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.documents import review_list
 from slmstudio.gui.documents.review import ReviewView
 from slmstudio.gui.documents.review_list import Filters, ReviewList
@@ -171,6 +171,19 @@ def test_the_quotation_is_marked_where_it_is(qtbot, view):
     assert "2.1" in view.page.text.toPlainText() and marked() == [] and view.page.before.isEnabled()
     press(qtbot, view, "page_before")
     assert marked() == ["आधार कार्ड, वेतन पर्ची"]
+
+
+def test_marks_have_the_colours_of_the_theme_that_is_on(qtbot, qapp, view):
+    def grounds() -> list[str]:
+        fields = view.findChildren(QPlainTextEdit) + view.findChildren(QTextBrowser)
+        return [each.format.background().color().name() for field in fields for each in field.extraSelections()]
+
+    found = {}
+    for scheme in ("light", "dark", "light"):
+        theme.apply(qapp, scheme)
+        found.setdefault(scheme, grounds())
+        assert sorted(grounds()) == sorted(theme.colour(name).name() for name in ("mark", "ok_ground"))
+    assert found["light"] != found["dark"]
 
 
 def test_after_the_last_one_comes_the_dataset(qtbot, view):

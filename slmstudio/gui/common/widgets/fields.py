@@ -92,6 +92,8 @@ def _value(field: QWidget) -> Any:
         return None
     if isinstance(field, QComboBox):
         return field.currentData()
+    if isinstance(field, QSpinBox):
+        return field.value()
     return field.isChecked() if isinstance(field, QAbstractButton) else field.current()  # type: ignore[attr-defined]
 
 
@@ -106,6 +108,8 @@ def _fill(field: QWidget, value: Any) -> None:
         field.setCurrentIndex(max(0, field.findData(value)))
     elif isinstance(field, QAbstractButton):
         field.setChecked(value)
+    elif isinstance(field, QSpinBox):
+        field.setValue(value)
     else:
         field.set_current(value)  # type: ignore[attr-defined]
 
