@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QTextBrowser
 
@@ -25,16 +25,15 @@ SPACING = 130
 class PageCard(Card):
     """Shows a passage, and those around it in the same document."""
 
-    _shown = ""
-
     def __init__(self) -> None:
         super().__init__(" ")
         self._project: Project | None = None
         self._order: list[str] = []
         self._places: dict[str, int] = {}
-        self._own = ""
+        self._shown = self._own = ""
         self._pages: dict[str, int | None] = {}
         self._quotation, self._begin = "", 0
+        theme.THEME.changed.connect(self._show)
         self.place = text_label("", "small", name="page_place")
         self.before = IconButton("chevron-left", tr("The passage before"), name="page_before",
                                  clicked=lambda: self._turn(-1))
@@ -105,11 +104,6 @@ class PageCard(Card):
         self.before.setEnabled(bool(self._neighbour(-1)))
         self.after.setEnabled(bool(self._neighbour(1)))
         self._mark()
-
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange and self._shown:  # its text and mark have the colours of their time
-            self._show()
 
     def _write(self, passage: Passage) -> None:
         """The headings above, and the text."""

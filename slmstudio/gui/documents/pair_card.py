@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QPlainTextEdit
 
@@ -18,7 +18,7 @@ from slmstudio.gui.documents.parts import KeyButton, mark
 from slmstudio.gui.documents.review_list import DROPPED, LEFT_OUT, TAKEN, WAITING, state_of
 
 LINES = {"question": 2, "answer": 4, "quotation": 2}
-"""Lines that a field has room for at least, and how what is left is shared out."""
+"""Lines that a field has room for, half of them at least, and how what is left is shared out."""
 
 
 class _Field(QPlainTextEdit):
@@ -37,7 +37,7 @@ class _Field(QPlainTextEdit):
         self._fit()
 
     def _fit(self) -> None:
-        self.setMinimumHeight(self._lines * theme.line_height() + 3 * theme.SPACE_S)
+        self.setMinimumHeight(self._lines // 2 * theme.line_height() + 3 * theme.SPACE_S)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
@@ -61,11 +61,12 @@ class PairCard(Card):
     pressed = Signal(str)
     quotation_changed = Signal()
     left = Signal()
-    _pair: Pair | None = None
-    _is_found = False
 
     def __init__(self) -> None:
         super().__init__(" ")
+        self._pair: Pair | None = None
+        self._is_found = False
+        theme.THEME.changed.connect(self._mark)
         self.kind, self.found, self.state = Chip(name="pair_kind"), Chip(name="pair_found"), Chip(name="pair_state")
         self.test = Chip(tr("test set"), name="pair_test")
         self.test.setToolTip(tr("Its section is held out: the question becomes a part of the test set, and is never "
@@ -141,12 +142,11 @@ class PairCard(Card):
         self.found.set(tr("no quotation") if empty else tr("quotation found") if found else
                        tr("quotation not found"), "plain" if empty else "ok" if found else "warn")
         self._is_found = found
-        mark(quotation, 0, len(quotation.toPlainText()) if found else 0, "ok_ground")
+        self._mark()
 
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange and self._pair is not None:  # a mark has the colours of its time
-            self.show_found(self._is_found)
+    def _mark(self) -> None:
+        quotation = self.fields["quotation"]
+        mark(quotation, 0, len(quotation.toPlainText()) if self._is_found else 0, "ok_ground")
 
     def changes(self) -> dict[str, str]:
         """The texts that a person changed, without spaces around them."""
