@@ -82,7 +82,7 @@ def _kinds(text: str | None) -> tuple[str, ...]:
 
     wanted = tuple(each.strip() for each in text.split(",")) if text else USUAL
     if unknown := [each for each in wanted if each not in ASKED]:
-        raise UserError(tr("There is no kind “{kind}”.", kind=unknown[0]), "",
+        raise UserError(tr("“{kind}” isn't a kind of question.", kind=unknown[0]), "",
                         tr("Choose from: {kinds}.", kinds=", ".join(ASKED)))
     return wanted
 
@@ -92,7 +92,7 @@ def _languages(codes: list[str] | None) -> tuple[str, ...]:
     from slmstudio.core.documents.prompting import is_language
 
     if unknown := [each for each in codes or () if not is_language(each)]:
-        raise UserError(tr("There is no language “{code}”.", code=unknown[0]), "",
+        raise UserError(tr("“{code}” isn't a language's code.", code=unknown[0]), "",
                         tr("Give a language's code, such as hi or en."))
     return tuple(codes or ())
 
