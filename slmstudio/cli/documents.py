@@ -77,7 +77,7 @@ def from_documents(
 
 
 def _kinds(text: str | None) -> tuple[str, ...]:
-    """Raises UserError: there is no such kind."""
+    """Raises UserError: a kind is unknown."""
     from slmstudio.core.documents.project import ASKED, USUAL
 
     wanted = tuple(each.strip() for each in text.split(",")) if text else USUAL
@@ -88,7 +88,7 @@ def _kinds(text: str | None) -> tuple[str, ...]:
 
 
 def _languages(codes: list[str] | None) -> tuple[str, ...]:
-    """Raises UserError: there is no such language."""
+    """Raises UserError: a language is unknown."""
     from slmstudio.core.documents.prompting import is_language
 
     if unknown := [each for each in codes or () if not is_language(each)]:

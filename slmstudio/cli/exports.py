@@ -13,7 +13,7 @@ from slmstudio.cli.output import Json, figure, print_error, print_json, print_ta
 from slmstudio.cli.progress import carry_out
 from slmstudio.core import files, jobs, llama, program
 from slmstudio.core.errors import UserError, os_errors_as
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs import new
 from slmstudio.core.units import format_bytes
 
@@ -40,7 +40,7 @@ def export(
 
     Exit status 1 if a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
-    from slmstudio.core.export.types import DEFAULT_TYPES, came_in, choose
+    from slmstudio.core.export.types import DEFAULT_TYPES, came_in, choose, why_not
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model.facts import read_model
     from slmstudio.core.run.time_estimate import exporting
@@ -49,7 +49,10 @@ def export(
         raise UserError(tr("{run} isn't a folder.", run=run), "",
                         tr("Give a run folder. To see them: {command}", command=program.command("runs")))
     base = Path(jobs.Job(run).request()["model"]) if (run / jobs.RUN).is_file() else run
-    chosen, others = choose(types or (("Q8_0",) if came_in(base) in DEFAULT_TYPES else DEFAULT_TYPES))
+    if not types and (base_type := came_in(base)) in DEFAULT_TYPES:
+        types = ["Q8_0"]
+        say(join_sentences(why_not(base_type), tr("{type} is exported instead.", type=types[0])), file=sys.stderr)
+    chosen, others = choose(types or DEFAULT_TYPES)
     if chosen:
         llama.need()
     names = [kind.name for kind in (*chosen, *others)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slmstudio.core import formats, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -202,6 +202,12 @@ def came_in(model: Path) -> str:
     return str((formats.read("import", model / SOURCE) or {}).get("quantization") or "")
 
 
+def why_not(base_type: str) -> str:
+    """Why a base model's own type isn't proposed, in a sentence."""
+    return tr("The base model came as {type}; exporting to that type again would round away most of what was learned.",
+              type=base_type)
+
+
 def propose(model: ModelFacts, target: Target, kept: Mapping[str, tuple[float, float]] | None = None,
             base_type: str = "") -> Proposal:
     """The type to take for a machine. Of types whose answers were measured, the smallest that fits and keeps what was
@@ -235,7 +241,8 @@ def propose(model: ModelFacts, target: Target, kept: Mapping[str, tuple[float, f
         rest = tr("{type} wouldn't fit.", type=larger[-1].name)
     else:
         rest = tr("It loses next to nothing.")
-    return Proposal(best, f"{why} {rest}")
+    note = (why_not(base_type),) if base_type in {kind.name for kind in QUANT_TYPES if kind.quantized} else ()
+    return Proposal(best, join_sentences(why, rest, *note))
 
 
 def _measured(fitting: list[QuantType], kept: Mapping[str, tuple[float, float]], model: ModelFacts) -> Proposal:

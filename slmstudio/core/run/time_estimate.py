@@ -190,7 +190,7 @@ def evaluation_operations(facts: ModelFacts, config: RunConfig, length: float, e
 
 
 STRENGTHS = 2
-"""Evaluations that choose the strength of an adapter, mostly."""
+"""Evaluations that usually choose the strength of an adapter."""
 
 
 def training(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int, tokens: float,

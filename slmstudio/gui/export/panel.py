@@ -116,14 +116,15 @@ class ExportPanel(QFrame):
             self.banner.clear()
         self.choice.clear()
         # Without the base model nothing can be exported: that is said before the user tries.
-        run_task(self, lambda task: (_facts(run), time_estimate.load(), gain.by_type(gain.of_run(run.folder))),
+        run_task(self, lambda task: (_facts(run), time_estimate.load(), gain.by_type(gain.of_run(run.folder)),
+                                       types.came_in(Path(run.config.model))),
                  lambda found: self._show_sizes(run, *found), self.banner.show_error)
 
     def _show_sizes(self, run: RunSummary, facts: ModelFacts, known: list[Timing],
-                    kept: dict[str, tuple[float, float]]) -> None:
+                    kept: dict[str, tuple[float, float]], base_type: str) -> None:
         if self._run is not run:
             return
-        self._known, self.choice.kept = known, kept
+        self._known, self.choice.kept, self.choice.base_type = known, kept, base_type
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
         self._show_choice()
 
@@ -233,7 +234,7 @@ class ExportChoice(QWidget):
 
     Attributes:
         facts: of the model; None before they are read.
-        kept: as of `types.propose`.
+        kept, base_type: as of `types.propose`.
 
     Signals:
         changed: other boxes are marked now.
@@ -245,6 +246,7 @@ class ExportChoice(QWidget):
         super().__init__()
         self.facts: ModelFacts | None = None
         self.kept: dict[str, tuple[float, float]] = {}
+        self.base_type = ""
         self._missing = llama.trouble()
         self._targets = list(types.TARGETS)
         self.target = named(ComboBox(), "export_target", tr("Where the file will be used"),
@@ -352,8 +354,7 @@ class ExportChoice(QWidget):
     def _proposal(self) -> types.Proposal | None:
         if self.facts is None or self.target.currentIndex() < 0:
             return None
-        return types.propose(self.facts, self._targets[self.target.currentIndex()], self.kept,
-                             types.came_in(self.facts.path))
+        return types.propose(self.facts, self._targets[self.target.currentIndex()], self.kept, self.base_type)
 
     def _propose(self) -> None:
         proposal = self._proposal()

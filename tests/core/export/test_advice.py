@@ -59,8 +59,9 @@ def test_the_type_that_the_base_came_in_is_not_proposed(tmp_path) -> None:
     state = {**formats.stamp("import"), "gguf": "m.gguf", "sha256": "0", "quantization": "Q8_0"}
     (tmp_path / "source.json").write_text(json.dumps(state), encoding="utf-8")
     for target in types.TARGETS:
-        found = types.propose(SMOL_135M, target, base_type=types.came_in(tmp_path)).type
-        assert found is not None and found.name != "Q8_0"
+        found = types.propose(SMOL_135M, target, base_type=types.came_in(tmp_path))
+        assert found.type is not None and found.type.name != "Q8_0" and types.why_not("Q8_0") in found.reason
+    assert types.why_not("Q8_0") not in types.propose(SMOL_135M, target).reason
 
 
 def test_says_when_nothing_fits() -> None:

@@ -186,8 +186,8 @@ def _learning_rate(draft: Draft, method: str) -> None:
     tokens = draft.batch * sum(max(1, row.length - row.start) for row in sample) / max(1, len(sample))
     if method in ("lora", "qlora") and objective == "sft" and (share := part_for(tokens)) < 1:
         rate = float(f"{share * rate:.1e}")
-        reason = ntr("Small, since the answers are short: a step learns about {n:,} token, and leaves much to chance.",
-                     "Small, since the answers are short: a step learns about {n:,} tokens, and leaves much to chance.",
+        reason = ntr("Lower than usual, because the answers are short: each step learns from only about {n:,} token.",
+                     "Lower than usual, because the answers are short: each step learns from only about {n:,} tokens.",
                      round(tokens))
     draft.set("learning_rate", rate, reason)
 
