@@ -140,17 +140,6 @@ def test_a_model_that_is_cut_short_while_it_chats(ask, worker, copy) -> None:
     assert "cut short" in worker.cause_of_death().why and "Load the model again" in worker.cause_of_death().remedy
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_an_answer(ask, worker, gguf) -> None:
-    ask("load", path=str(gguf))
-    worker.send({"command": "generate", "id": 1, "messages": QUESTION, "max_tokens": 400, "stop": []})
-    messages = worker.receive()
-    assert next(messages)["type"] == "token"
-    psutil.Process(worker.pid).kill()
-    for _ in messages:
-        pass
-    assert "killed" in worker.cause_of_death().why
-
-
 def embedding_model(path: Path) -> Path:
     """A BERT of one layer with random weights: llama.cpp loads it, and it writes nothing."""
     import gguf

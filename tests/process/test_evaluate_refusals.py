@@ -32,43 +32,13 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def test_test_files_that_are_of_no_use(evaluate, tiny_model, tmp_path, studio_home):
-    empty = write(tmp_path / "empty.jsonl", [])
-    said = evaluate(tiny_model, "--test", empty, status=2)
-    assert said.count("empty.jsonl is empty. It has 0 bytes.") == 1
-
-    said = evaluate(tiny_model, "--test", write(tmp_path / "bare.jsonl", [
-        {"question": "Q1?"}, {"question": "Q2?", "answer": ""}]), status=2)
-    assert said.count("line 1: the reference is missing") == 1 and said.count('line 2: "answer" is empty') == 1
-
-    said = evaluate(tiny_model, "--test", write(tmp_path / "two.jsonl", [
-        {"question": "Q?", "choices": ["a", "b", "a"], "answer": "a"},
-        {"question": "Q?", "choices": ["a", "b"], "answer": ["a", "b"]}]), status=2)
-    assert said.count("line 1: choices A and C are the same") == 1
-    assert said.count("line 2: 2 choices are marked as right") == 1
-
-    said = evaluate(tiny_model, "--test", write(tmp_path / "long.jsonl", [
-        {"question": "word " * 9000, "answer": "A."}] * 2), status=2)
-    assert said.count("no row fits in the context of tiny") == 1
-    assert not (studio_home / "evaluations").exists()
-
-
-def test_files_that_are_no_models_and_folders_that_are_not_whole(evaluate, tiny_model, tmp_path, studio_home):
+def test_files_that_are_no_models_are_told_once_each(evaluate, tiny_model, tmp_path, studio_home):
     rows = write(tmp_path / "rows.jsonl", [{"question": "Q?", "answer": "A."}])
     garbage = tmp_path / "garbage.gguf"
     garbage.write_bytes(b"GGUF" + bytes(range(200, 250)) * 50)
     said = evaluate(garbage, "--test", rows, "--judge", garbage, status=2)
     assert said.count("garbage: garbage.gguf is damaged.") == 1 and said.count("judge: garbage.gguf is damaged.") == 1
     assert "newer" not in said
-
-    for split, subject in (("test", "anatomy"), ("dev", "anatomy"), ("dev", "virology")):
-        (tmp_path / "mmlu" / split).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mmlu" / split / f"{subject}_{split}.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
-    said = evaluate(tiny_model, "--benchmark", "mmlu", "--data", tmp_path / "mmlu", status=2)
-    assert said.count("virology") == 1 and "There are no questions (a test file) for: virology." in said
-
-    said = evaluate(tiny_model, "--benchmark", "arc_easy", status=2)
-    assert said.count("--benchmark arc_easy --fetch") == 1
     assert not (studio_home / "evaluations").exists()
 
 
@@ -89,29 +59,6 @@ def test_a_killed_evaluation_says_how_it_goes_on(evaluate, tiny_model, tmp_path,
     assert said.count(f"slmstudio evaluate {job.folder}") == 1
     assert "checkpoint" not in said and "Resume" not in said
     assert "No such file" not in said
-
-
-@pytest.mark.full
-def test_rows_that_were_learned_and_a_judge_that_talks_nonsense(evaluate, tiny_model, tmp_path, studio_home):
-    """Both are told once, and cost nothing of the scores."""
-    rows = write(tmp_path / "rows.jsonl", [{"question": f"What is form {n}?", "answer": f"Form {n} is blue."}
-                                           for n in range(6)])
-    spec = {"model": str(tiny_model), "adapter": None, "gguf": None}
-    job = new_job(tmp_path / "job", tiny_model, rows, train_file=str(rows), models=[
-        {"name": "base", **spec}, {"name": "tuned", **spec}], judge={**spec, "rubric": "Be fair."})
-    for number, words in enumerate(("I do not know.", "The form is blue.")):
-        write(job.folder / f"answers-{number}.jsonl", [
-            {"id": n, "answer": f"{words} ({n})", "tokens": 4, "seconds": 0.1, "finish": "stop",
-             "reference_nats": [3.0], "reference_tokens": [4], "choice_logprobs": None, "skipped": None}
-            for n in range(6)])
-    said = evaluate(job.folder, status=0)
-    scores = files.read_json(job.folder / "scores.json")
-    assert scores is not None and scores["test"]["trained_on"] == 6
-    assert said.count("The test file is the training file") == 1, said
-    assert [model["scores"]["chrf"]["rows"] for model in scores["models"]] == [6, 6]
-    assert scores["judge"]["pairs"][0]["without_verdict"] == 6
-    assert " ".join(said.split()).count("The judge gave no usable verdict for 6 of 6 rows; don't rely on it.") == 1
-    assert "aren't counted:" not in said
 
 
 @pytest.mark.full

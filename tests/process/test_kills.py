@@ -92,18 +92,6 @@ def test_out_of_memory_restarts_by_itself(job, monkeypatch, handover, adjustment
 
 
 @pytest.mark.full
-def test_no_lever_left_asks_for_consent(job, monkeypatch):
-    monkeypatch.setenv("STARVED_ROWS", "0")
-    state = json.loads((job.folder / jobs.RUN).read_text())
-    state["max_length"] = 512
-    files.write_atomically(job.folder / jobs.RUN, files.dump_pretty(state))
-    job.start()
-    outcome, _ = follow(job)
-    assert outcome.state == "failed" and outcome.result["consent"] == {"max_length": 256}
-    assert outcome.error["what"] == "Memory ran out."
-
-
-@pytest.mark.full
 def test_a_lost_gpu_is_named(job, monkeypatch):
     monkeypatch.setenv("STARVED_GPU", "1")
     job.start()

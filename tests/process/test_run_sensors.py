@@ -14,10 +14,6 @@ from slmstudio.core.hardware import nvml
 from slmstudio.core.run import checkpoints, folder
 
 
-def has_card(event: dict) -> bool:
-    return bool(event["gpus"])
-
-
 @pytest.fixture
 def start(new_run):
     def call(save_steps: int = 10**6) -> jobs.Job:
@@ -26,28 +22,6 @@ def start(new_run):
         return job
 
     return call
-
-
-@pytest.mark.full
-def test_temperature_power_and_memory_are_sampled_and_heat_is_warned_of(start, fake_nvml):
-    fake_nvml.set(temperature=60)
-    job = start()
-    gpu = event(job, "sensors", has_card)["gpus"][0]
-    assert gpu["temperature_c"] == 60 and gpu["power_w"] > 0 and gpu["memory_total"] > 0
-    fake_nvml.set(temperature=gpu["slowdown_c"] - 5)
-    warning = event(job, "warning")
-    assert warning["code"] == "gpu_hot"
-    assert f"{gpu['slowdown_c'] - 5} °C" in warning["message"]
-    assert f"{gpu['slowdown_c']} °C" in warning["message"]
-
-
-@pytest.mark.full
-def test_a_lost_card_is_said_and_does_not_end_a_run_on_the_processor(start, fake_nvml):
-    job = start()
-    event(job, "sensors", has_card)
-    fake_nvml.set(every_query="GPU_IS_LOST")
-    assert event(job, "warning")["code"] == "gpu_lost"
-    assert job.is_alive()
 
 
 @pytest.fixture
@@ -88,12 +62,3 @@ def test_a_run_that_still_makes_steps_saves_and_ends_when_its_card_is_lost(start
     events = list(job.events())
     saved = [e["global_step"] for e in events if e["type"] == "checkpoint_saved"]
     assert saved == [max(e["global_step"] for e in events if e["type"] == "step")]
-
-
-@pytest.mark.full
-def test_no_card_is_said_once_in_words(start):
-    job = start()
-    said = event(job, "sensors_unavailable")
-    assert said["reason"].endswith(".")
-    sample = event(job, "sensors")
-    assert sample["gpus"] == [] and sample["process_memory"] > 0

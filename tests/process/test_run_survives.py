@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,9 +9,8 @@ import pytest
 from support.small_disk import fill, mounted
 from support.wait import event, until
 
-from slmstudio.core import disk_space, files, jobs
+from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.lock import seccomp
 from slmstudio.core.run import checkpoints, folder
 
 SETTINGS = {"micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128,
@@ -30,26 +27,6 @@ def start(new_run):
         return job
 
     return call
-
-
-@pytest.mark.full
-def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
-    job = start(max_steps=200)
-    event(job, "step", global_step=12)
-    os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
-    until(lambda: job.outcome() is not None, "a killed run is a crashed one")
-    assert job.outcome().state == "crashed"
-    assert "SIGKILL" in job.outcome().error["why"]
-    run = folder.summarise(job.folder)
-    assert run.resumable
-    assert seccomp.here() is None or run.locked.startswith("The system blocked its access to the network")
-
-    job.start()
-    assert event(job, "resumed_from")["global_step"] >= 10
-    event(job, "step", global_step=60)  # a stop before the first step only cancels the attempt
-    job.send("stop")
-    assert job.wait().state == "stopped"
-    assert (job.folder / "adapter" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.full
@@ -131,13 +108,3 @@ def test_two_windows_that_start_at_once_start_one_worker(new_run):
         assert sum(pool.map(press_start, range(4))) == 1
     event(job, "step")
     assert job.is_alive() and job.outcome() is None
-
-
-@pytest.mark.full
-def test_a_damaged_outcome_is_what_the_events_say_and_hides_no_other(start, tmp_path):
-    job = start(max_steps=1)
-    assert job.wait().state == "finished"
-    until(lambda: not job.is_alive())  # it writes its outcome a moment before it is gone
-    (job.folder / jobs.OUTCOME).write_text("[]")
-    assert jobs.Job(job.folder).outcome().state == "finished"
-    assert [run.state for run in folder.all_runs(tmp_path / "runs")] == ["finished"]

@@ -10,7 +10,6 @@ from support import evaluated_runs, gguf_models
 from support.chat_worker import Chat
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from slmstudio.core.errors import UserError
 from slmstudio.worker.answering.model_loader import with_adapter
 
 pytestmark = pytest.mark.timeout(180)
@@ -64,10 +63,3 @@ def test_a_run_and_its_base_answer_without_an_export(run: Path, tiny_model: Path
     assert second["cached_tokens"] >= done["prompt_tokens"], "only what is new is read"
     again = ["".join(talk.generate(QUESTION, temperature=1.0, seed=7, max_tokens=8)[0]) for _ in range(2)]
     assert again[0] == again[1], "the same seed; it's cut into pieces as time goes"
-
-
-@pytest.mark.full
-def test_what_cannot_be_loaded_is_said(run: Path, talk: Chat, tmp_path: Path):
-    _, error = talk.ask("load", path=str(tmp_path), context_length=None)
-    assert error["type"] == "error"
-    assert "isn't a run, a model folder" in UserError.from_dict(error["error"]).why

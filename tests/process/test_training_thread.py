@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import time
 from itertools import pairwise
 
@@ -81,33 +78,6 @@ def test_a_run_from_start_to_end(qtbot, follow, play):
     assert kinds.count("ended") == 1 and kinds.count("caught_up") == 1
     assert not listener.of("failed")
     assert listener.said[-2][1]["type"] == "job_ended"
-
-
-def test_pause_checkpoint_resume_stop(qtbot, follow, play, job):
-    play("start plan:100000 steps:100000@1")
-    thread, listener = follow()
-    qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
-    thread.send("pause")
-    qtbot.waitUntil(lambda: bool(listener.events("paused")), timeout=5000)
-    thread.send("resume")
-    qtbot.waitUntil(lambda: bool(listener.events("resumed")), timeout=5000)
-    thread.send("checkpoint")
-    qtbot.waitUntil(lambda: any(e["reason"] == "requested" for e in listener.events("checkpoint_saved")),
-                    timeout=5000)
-    thread.send("stop")
-    assert ended(qtbot, listener).state == "stopped"
-    sent = [command["command"] for command in files.LineReader(job.folder / jobs.COMMANDS).read()]
-    assert sent == ["pause", "resume", "checkpoint", "stop"]
-
-
-def test_a_killed_worker_is_noticed(qtbot, follow, play, job):
-    play("start plan:100000 steps:100000@1")
-    _, listener = follow()
-    qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
-    os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
-    outcome = ended(qtbot, listener)
-    assert outcome.state == "crashed"
-    assert "SIGKILL" in outcome.user_error().why
 
 
 @pytest.mark.parametrize(("words", "state", "text"), [
@@ -195,17 +165,6 @@ def test_stop_pressed_before_the_worker_listens_is_not_lost(qtbot, follow, play)
     assert ended(qtbot, listener).state == "stopped"
 
 
-def test_a_second_window_is_told_and_follows(qtbot, follow, play, job):
-    play("start plan:100000 steps:100000@1")
-    _, heard = follow()
-    qtbot.waitUntil(lambda: len(heard.events("step")) > 5, timeout=10_000)
-    second, also_heard = follow(Job(job.folder))
-    qtbot.waitUntil(lambda: len(also_heard.events("step")) > 5, timeout=10_000)
-    assert "already running" in str(also_heard.of("failed")[0])
-    second.send("stop")
-    assert ended(qtbot, heard).state == ended(qtbot, also_heard).state == "stopped"
-
-
 def test_detach_leaves_the_worker_and_attach_misses_nothing(qtbot, follow, play, job):
     play("start plan:100000 steps:100000@1")
     thread, listener = follow()
@@ -234,15 +193,6 @@ def test_resume_goes_on_in_the_same_folder(qtbot, follow, play, job):
     for event in heard.events():
         history.add(event)
     assert list(history.series["train_loss"].x) == list(range(1, 61))
-
-
-def test_a_worker_that_cannot_be_started_is_said(qtbot, follow, job, monkeypatch):
-    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(job.folder / "nowhere")]))
-    thread, listener = follow()
-    qtbot.waitUntil(lambda: bool(listener.of("failed")), timeout=5000)
-    assert "couldn't be started" in str(listener.of("failed")[0])
-    assert not listener.of("ended")
-    qtbot.waitUntil(thread.isFinished, timeout=5000)
 
 
 def test_a_run_folder_that_vanishes_is_said(qtbot, follow, tmp_path):

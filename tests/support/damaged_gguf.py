@@ -1,20 +1,11 @@
-"""A small GGUF model that llama.cpp loads, and copies of it that are damaged, each with what must be said of it.
-
-    python tests/support/damaged_gguf.py FOLDER [name ...]
-
-loads each with llama.cpp, in a process of its own, without our check: what that says, or how it ends.
-"""
+"""A small GGUF model that llama.cpp loads, and copies of it that are damaged, each with what must be said of it."""
 
 from __future__ import annotations
 
-import json
 import random
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, TEXT, ARRAY, U64, I64, F64 = range(13)
@@ -300,27 +291,3 @@ LEFT_TO_LLAMA = (
     "another shape", "a tensor is missing", "no embeddings", "scales that aren't numbers",
     "weights that aren't numbers", "infinite weights")
 """What llama.cpp refuses, and says why."""
-
-
-def main(base: Path, names: list[str]) -> None:
-    load = ("import sys, resource\nresource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"
-            "from pathlib import Path\nfrom slmstudio.worker.gguf_chat.model import ChatModel\n"
-            "from slmstudio.core.errors import UserError\n"
-            "try:\n    model = ChatModel(Path(sys.argv[1]), 64)\n"
-            "    model.read(model.vocab.encode('hello'), lambda: False)\n    print('LOADED')\n"
-            "except UserError as error:\n    print(error)\n")
-    for name in names or ["sound", *DAMAGES]:
-        path = base / f"{name.replace(' ', '-')}.gguf"
-        path.write_bytes(sound().bytes() if name == "sound" else DAMAGES[name][0]())
-        try:
-            ended = subprocess.run([sys.executable, "-P", "-c", load, str(path)], capture_output=True, timeout=60,
-                                   encoding="utf-8", errors="replace")
-            said = f"{ended.returncode} {ended.stdout.strip() or ended.stderr[-300:]}"
-        except subprocess.TimeoutExpired:
-            said = "hangs"
-        print(json.dumps({"name": name, "said": said}), flush=True)
-
-
-if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
-    main(Path(sys.argv[1]), sys.argv[2:])

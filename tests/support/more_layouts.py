@@ -1,20 +1,15 @@
 """Tiny model folders of layouts beside those of `family_models`: what else people bring, by transformers' `model_type`.
 
-    python tests/support/more_layouts.py OUT [layout ...]
-
 Random weights in the layout's real architecture, with the files' names as the hub has them. Values of config.json that
 change what is computed are there, in sizes that fit.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support import family_models as families
 from support import tiny_model
 
@@ -205,10 +200,3 @@ def _glm() -> Any:
                             "<|user|>", "<|assistant|>", "<|observation|>")
     return families.finished(families.byte_level(families.LLAMA3_CUT), tokens, template, adds_bos=False,
                              bos_token="<|endoftext|>", eos_token="<|user|>", pad_token="<|endoftext|>")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    for name in sys.argv[2:] or LAYOUTS:
-        print(build(name, Path(sys.argv[1]) / name))

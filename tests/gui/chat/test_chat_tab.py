@@ -181,18 +181,6 @@ def test_a_model_that_cannot_be_loaded(qtbot, tab, session, models, monkeypatch,
     assert ("couldn't be started" if broken == "worker" else "doesn't exist") in texts(pane.banner)
 
 
-def test_two_models_answer_the_same_question_one_after_the_other(qtbot, tab, session, models):
-    start(qtbot, tab, session, models[:2])
-    order: list[str] = []
-    for pane in tab.panes:
-        pane.answered.connect(lambda pane=pane: order.append(pane.name))
-    ask(qtbot, tab, "hello")
-    assert tab.panes[1].state == "waiting"
-    ready(qtbot, tab)
-    assert order == ["tuned", "base"] and said(tab.panes[0]) == said(tab.panes[1])
-    assert tab.panes[0].lane.turns[1].figures["tokens_per_second"] == 41.0
-
-
 @pytest.mark.parametrize("both", [True, False])
 def test_a_long_answer_is_not_waited_for_and_stop_ends_both(qtbot, tab, session, models, both):
     start(qtbot, tab, session, models[:2])

@@ -11,7 +11,7 @@ from support import evaluated_runs
 from support.window import press
 
 from slmstudio.core import files, jobs, paths
-from slmstudio.core.evaluation import benchmark_store, item_edits
+from slmstudio.core.evaluation import benchmark_store
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model.facts import read_model
@@ -352,17 +352,6 @@ def test_a_benchmarks_result_is_shown_by_subject(qtbot, tab, run):
     scores.groups.set_current(1)
     assert [row[0].text for row in scores.table.figures.rows] == ["law", "physics"]
     assert tab.table.runs.facts[0].values["mmlu.tuned.accuracy"] == 50.0
-
-
-def test_an_evaluation_at_work_keeps_its_rows(run, play):
-    play("start wait:cancel cancelled")
-    job = evaluated_runs.write(run)
-    job.start()
-    try:
-        with pytest.raises(Exception, match="is running"):
-            item_edits.set_tags(job.folder, 1, "law", "en")
-    finally:
-        job.kill()
 
 
 def test_the_report_is_written_beside_held_out_rows(qtbot, tab, panel, run, monkeypatch):

@@ -340,19 +340,6 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
     assert panel.choice.apply({"models": []})["test"] == str(run / "tests.jsonl")
 
 
-def test_better_figures_on_rows_that_were_learned_are_not_green(qtbot, tab, make_run):
-    run = make_run("helpdesk")
-    job = evaluated_runs.write(run, count=60, train_run=str(run))
-    scores = files.read_json(job.folder / "scores.json")
-    files.write_atomically(job.folder / "scores.json", files.dump_pretty(
-        {**scores, "test": {**scores["test"], "trained_on": 60}}))
-    show(qtbot, tab, 1)
-    tab.details.tabs.set_current(SCORES)
-    verdict = tab.details.evaluation.scores.verdict
-    qtbot.waitUntil(lambda: "memory, not skill" in verdict.headline.accessibleName())
-    assert verdict.frame.property("banner") == "warn"
-
-
 def test_saved_scores_can_be_computed_with(qtbot, tab, make_run, tmp_path):
     run = make_run("helpdesk")
     evaluated_runs.write(run, count=60)

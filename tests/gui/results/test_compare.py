@@ -142,17 +142,6 @@ def test_many_remarks_leave_room_for_the_table(qtbot, session):
     assert page.remarks.text().splitlines() == told[:2] and not page.remarks.toolTip()
 
 
-def test_the_test_set_that_the_runs_share_is_shown(qtbot, tab, make_run, scores_of):
-    one = make_run("one")
-    evaluated_runs.write(one, "evaluate-1", count=40)
-    evaluated_runs.write(one, "evaluate-2", count=20)
-    evaluated_runs.write(make_run("two"), count=40)
-    page = scores_of(2)
-    assert "All tested on the same rows" in tab.curves.compare.hint.text()
-    qtbot.waitUntil(lambda: page.paired is not None)
-    assert len(page.paired.rows) == 40
-
-
 @pytest.mark.parametrize(("limits", "words"), first_fast([
     ((None, 5), "MMLU wasn't asked in the same way"), ((None, None), "All tested on the same rows"),
     ((5, 5), "All tested on the same rows")], 2))

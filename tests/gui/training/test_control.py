@@ -168,13 +168,6 @@ def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
     assert (mark.x, mark.text) == (40.0, "lowest eval loss, step 40")
 
 
-def test_sleep_that_is_prevented_needs_no_line(qtbot, tab, run, play):
-    play('start load event:{"type":"sleep_prevented","on":true,"reason":""} plan:4 steps:4 finish')
-    tab.followed.follow(run(), start_worker=True)
-    qtbot.waitUntil(lambda: chip(tab) == "finished")
-    assert "asleep" not in feed(tab)
-
-
 @pytest.mark.parametrize(("events", "values"), [
     ([{"type": "changed", "learning_rate": 1e-5, "total_steps": 9, "asked": {"max_steps": 9}}],
      {"learning_rate": 2e-4, "max_steps": 9}),
