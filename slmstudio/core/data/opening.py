@@ -299,7 +299,9 @@ def _delimiter(first: bytes, suffix: str, options: ReadOptions) -> str:
     if options.text_by is not None:
         return ""
     if suffix in (".md", ".markdown"):
-        return "|" if tables.is_of_markdown(first) else ""
+        is_alone = tables.is_of_markdown(first) and (not tables.has_text_beside(first) or any(
+            header.names_both(row.cells) for row in islice(tables.table_rows(iter([first]), "|"), header.MOST_TITLES)))
+        return "|" if is_alone else ""
     begin = first[:1 << 16].rpartition(b"\n")[0] or first
     rows = [row.cells for row in islice(tables.table_rows(iter([begin]), found), 20) if row.trouble is None]
     is_table = len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (

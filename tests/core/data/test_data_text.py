@@ -137,6 +137,13 @@ def test_what_a_page_says_of_itself_is_not_its_text(tmp_path):
     assert len(found(read(tmp_path, "---\n\nOne.\n\n---\n\nTwo.\n", "page.md"))) == 4
 
 
+def test_a_table_within_a_page_is_not_all_of_it(tmp_path):
+    table = "| Page | Description |\n|---|---|\n" + "".join(f"| [P{at}](p) | It says {at} |\n" for at in range(12))
+    page = read(tmp_path, f"# Wiki\n\nAll pages are listed here.\n\n{table}", "page.md")
+    assert page.candidates[0].options.text_by and "Description" not in page.columns
+    assert read(tmp_path, f"# Wiki\n\n{table}", "table.md").columns == ("Page", "Description")
+
+
 PAIR = "The office{0} opens.\tदफ़्तर {0} खुलता है।"
 
 

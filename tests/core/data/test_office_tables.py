@@ -194,6 +194,8 @@ def test_the_first_row_above_numbers_holds_names(tmp_path):
     found = read_dataset(write(tmp_path, ["क्र.सं.", "अंग्रेज़ी शब्द", "पर्याय"], words))
     assert (found.count, found.is_sure) == (3, False)
     assert found.mapping == {"instruction": "अंग्रेज़ी शब्द", "output": "पर्याय"}
+    flags = [["Is it open?", "Yes, it is.", "1"], ["Is it free?", "No, it isn't.", "0"]]
+    assert read_dataset(write(tmp_path, ["Question", "Reply", "First?"], flags)).count == 2
 
 
 def test_what_is_said_of_a_product_with_its_stars(tmp_path):

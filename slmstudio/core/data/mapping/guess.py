@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.candidates import SURE, Evidence
 from slmstudio.core.data.mapping import choices, pairs, ratings
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of, questions_in
 from slmstudio.core.data.mapping.question_columns import (
@@ -46,6 +46,8 @@ _ARTICLE = 1500
 """Characters of a text that is rather learned than sorted, on average."""
 _CLASS_WORDS = frozenset(("type", "category", "class", "label", "intent"))
 """In the names of columns that say of what kind a text is."""
+_MOST_OF_A_TEXT = 8
+"""Classes that one text has at most."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
 _QUESTIONS = 0.3
@@ -87,11 +89,26 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         if key not in best or best[key].certainty < each.certainty:
             best[key] = each
     ranked = sorted(best.values(), key=lambda each: -each.certainty)
-    if ranked and ratings.RIVALLED < ranked[0].certainty <= ratings.LIKELY and any(
-            each.certainty >= ratings.SORTED and not each.used & ranked[0].used for each in ranked[1:]):
-        ranked[0] = replace(ranked[0], certainty=ratings.RIVALLED,  # others explain other columns as well
-                            evidence=ranked[0].evidence or (Evidence("names_unclear"),))
+    if ranked and ranked[0].certainty >= SURE:
+        ranked[0] = _asked_about(look, ranked[0], ranked[1:])
     return tuple(ranked)
+
+
+def _asked_about(look: Look, first: ColumnMap, others: Sequence[ColumnMap]) -> ColumnMap:
+    """The surest way; asked about, where its columns aren't called as questions and answers are, and other columns have
+    something to learn, too."""
+    is_rivalled = first.certainty <= ratings.LIKELY and any(
+        each.certainty >= ratings.SORTED and not each.used & first.used for each in others)
+    named = [column for target, column in first.columns.items() if target in ("instruction", "output")]
+    are_clear = all(names.is_sure(each) or names.column(each) in names.SURE_KINDS for each in named)
+    dropped = [] if are_clear or first.layout != "instruction" else [
+        each for each in look.unused_words(first.used)
+        if look.of(each).is_told and look.values(each) != look.values(first.columns["output"])]
+    if not (is_rivalled or dropped):
+        return first
+    return replace(first, certainty=ratings.RIVALLED, evidence=(
+        *(first.evidence or (Evidence("names_unclear"),)),
+        *(Evidence("words_dropped", {"column": each}) for each in dropped[:3])))
 
 
 def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
@@ -238,6 +255,8 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
     if not kind:
         return
     most = ratings.CLEAR if is_sure else ratings.SIMILAR if names.column(text) in names.TEXT else ratings.DROPPED
+    if look.of(text).is_word:  # each with its tag, for a tagger
+        most = ratings.LOOK
     certainty = min(certainty, most) - 0.2 * bool(look.first(names.ANSWERED, (kind,)))
     asked = look.first(names.OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
     question = asked if asked and look.is_text(asked) and not look.of(asked).is_same else ""
@@ -291,7 +310,7 @@ def _kind_by_last_word(look: Look, text: str) -> str:
 def _is_class(look: Look, column: str) -> bool:
     found = look.values(column)
     return bool(found) and all(
-        (isinstance(value, str) and len(value) <= 60) or (are_texts(value) and len(value) == 1)  # as doccano's
+        len(value) <= 60 if isinstance(value, str) else are_texts(value) and len(value) <= _MOST_OF_A_TEXT
         for value in found)
 
 

@@ -69,7 +69,8 @@ def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[s
             (is_reply, head, ratings.SIMILAR),
             (is_sure or names.column(answer) == "code", look.first(below, without), ratings.SIMILAR - 0.01),
             (is_sure and not may_name, only or next(iter(remarks), ""),
-             ratings.LIKELY if only or len(remarks) == 1 else ratings.DROPPED),
+             ratings.DROPPED if not only and len(remarks) != 1 else ratings.LIKELY if names.is_known(answer) else
+             ratings.RIVALLED),
             (is_reply and title.is_word and not title.is_class, title.name, ratings.LIKELY - 0.01)):
         if is_fit and question:
             yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
@@ -175,6 +176,8 @@ def _most(look: Look, question: str, answer: str, below: str) -> float:
     if asked.is_number or is_repeated or 2 * sum(one == other for one, other in both) > len(both):
         return ratings.UNLIKELY
     said_in = [one for each in said.values for one in (each.values() if isinstance(each, dict) else (each,))]
+    if asked.is_class and said.is_class:  # what a row is of, twice
+        return ratings.LOOK
     is_mark = said.is_class and choices.are_marks(said_in)
     return ratings.LOOK if is_mark and not any(
         map(choices.offers, (*asked.values, *(look.values(below) if below else ())))) else ratings.CLEAR

@@ -31,8 +31,9 @@ MOST_LONGER = 0.9
 LETTERS = "ABCDEFGHIJ"
 _OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal", "टाइमस्टैम्प", "টাইমস্ট্যাম্প"})
 """What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
-_SENTENCE = re.compile(r"[?!।॥۔。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
-"""Fewer than three words with a full stop are an abbreviation, such as "S. No." and "क्र.सं."."""
+_SENTENCE = re.compile(r"\S\s.*[?!।॥۔]\s*$|[。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
+"""A word with a question mark may be a name, such as "Current?"; fewer than three words with a full stop are an
+abbreviation, such as "S. No." and "क्र.सं."."""
 _ASKS = re.compile(r"[?？؟]\W*$")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% -]+")

@@ -74,6 +74,12 @@ def is_of_markdown(first: bytes) -> bool:
         4 * sum(line.startswith(b"|") for line in lines) > 3 * len(lines))
 
 
+def has_text_beside(first: bytes) -> bool:
+    """Whether a text with a table as Markdown writes it says something beside it: more than headings and rules."""
+    lines = (line.strip() for line in first.split(b"\n"))
+    return any(line and not line.startswith((b"|", b"#", b"---", b"***")) for line in lines)
+
+
 def is_counted(cells: list[str]) -> bool:
     """Whether cells are the numbers of their rows: each is one more than the one before."""
     return all(cell.isdecimal() and len(cell) < 19 for cell in cells) and all(

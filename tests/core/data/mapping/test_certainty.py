@@ -82,6 +82,14 @@ ASKED = {
     "two languages, and a sentence in both": (
         {"tamil": "veedu {}", "english": "house {}", "example": REPLY, "example_translation": BODY}, [
             "instruction=example,output=example_translation", "instruction=tamil,output=english"]),
+    "what a question and its answer are like": (
+        {"query": ASK, "question_style": ("short", "natural"), "expected_answer_behavior": ("direct", "refuse")}, []),
+    "a sentence beside names that are only similar": (
+        {"reason": BODY, "test_question": ASK, "expected_answer_points": REPLY},
+        ["instruction=test_question,output=expected_answer_points"]),
+    "what was changed, and why": ({"id": NUMBER, "reason": BODY, "new_answer": REPLY},
+                                  ["instruction=reason,output=new_answer"]),
+    "words and their tags": ({"text": "shabd{}", "labels": ("person", "none")}, ["instruction=text,output=labels"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
         "instruction=description,output=hs_code", "text=description"]),
@@ -157,6 +165,12 @@ def test_questions_and_answers_in_one_column_are_asked_about(tmp_path, ending, l
     """A table of one column may be read as the text that it is."""
     found = read(tmp_path, {"text": (ASK, REPLY)}, ending)
     assert not found.is_sure and found.candidates[0].line == line and found.candidates[0].evidence
+
+
+def test_the_classes_of_a_text_may_be_a_list(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"text": ASK.format(at), "intents": ["open", "time"][:1 + at % 2]} for at in range(8)]))
+    assert read_dataset(path).records[1].messages[1]["content"] == "open\ntime"
 
 
 def test_single_words_called_text_are_asked_about(tmp_path):
