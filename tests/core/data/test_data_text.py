@@ -137,6 +137,13 @@ def test_what_a_page_says_of_itself_is_not_its_text(tmp_path):
     assert len(found(read(tmp_path, "---\n\nOne.\n\n---\n\nTwo.\n", "page.md"))) == 4
 
 
+def test_a_page_that_names_its_question_answers_it(tmp_path):
+    page = "---\nid: 7\nquestion: 'Why is it: closed\n  today?'\n---\n\nIt is a holiday.\n\nCome back tomorrow.\n"
+    (record,) = read(tmp_path, page, "page.md").records
+    assert [each["content"] for each in record.messages] == [
+        "Why is it: closed today?", "It is a holiday.\n\nCome back tomorrow."]
+
+
 def test_a_table_within_a_page_is_not_all_of_it(tmp_path):
     table = "| Page | Description |\n|---|---|\n" + "".join(f"| [P{at}](p) | It says {at} |\n" for at in range(12))
     page = read(tmp_path, f"# Wiki\n\nAll pages are listed here.\n\n{table}", "page.md")

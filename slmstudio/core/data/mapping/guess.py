@@ -334,6 +334,9 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
         speaker and look.of(speaker).is_class)
     likely, other_ways = (ratings.DROPPED, ratings.LOOK) if is_named else (ratings.UNLIKELY, ratings.DROPPED)
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
+    if heads := [each for each in look.columns if each != text and is_alone and look.of(each).may_be_told_apart]:
+        is_alone = False
+        yield from answered(look, heads[0], text, ratings.LOOK)
     if codes and len(look.columns) == 2:  # what it is, as a number
         likely, is_alone = ratings.UNLIKELY, False
         yield from answered(look, text, codes[0], ratings.DROPPED)

@@ -32,6 +32,8 @@ _LEAST_WORDS, _LEAST_LETTERS, _LEAST_SIGNS = 4, 20, 8
 signs for whole syllables."""
 _WORDS_OF_LINE = 2
 """Keywords have fewer on average."""
+_OWN = 0.8
+"""Share of different values from which on each row has its own."""
 _FEW = 3
 """Values that are too few to tell whether they come again."""
 
@@ -97,6 +99,13 @@ class ColumnProfile:
     def are_codes(self) -> bool:
         """Whether most values are numbers, or have digits within a word, as the number of a route has."""
         return self.are_mostly(_CODE.fullmatch)
+
+    @property
+    def may_be_told_apart(self) -> bool:
+        """Whether values are codes with letters, each its own, that a text may explain, as those of diseases are, and
+        not links or what is called a number of its row."""
+        return self.kind == "ids" and self.weight > _OWN and self.known not in names.BESIDE and not (
+            self.is_number_or_date or self.is_address or names.is_about(self.name))
 
     @property
     def weight(self) -> float:

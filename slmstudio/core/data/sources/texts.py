@@ -355,6 +355,20 @@ def _speakers(found: Labels, options: ReadOptions) -> tuple[str | None, str | No
     return user, options.assistant or (likely.assistant if likely.assistant != user else likely.user)
 
 
+def _question_in(about: bytes) -> str:
+    """The question that a page says it answers, as the pages of a website's FAQ do; "" if it says none."""
+    if b"question:" not in about:
+        return ""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        found = next(yaml.safe_load_all(about), None)
+    except yaml.YAMLError:
+        return ""
+    question = found.get("question") if isinstance(found, dict) else ""
+    return question.strip() if isinstance(question, str) else ""
+
+
 def read(part: Part, first: bytes, chunks: Iterator[bytes]) -> None:
     """Read a text in UTF-8 that begins so; `chunks` have that, too."""
     is_markdown = part.format == "markdown"
@@ -365,6 +379,10 @@ def read(part: Part, first: bytes, chunks: Iterator[bytes]) -> None:
         return
     if is_markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
+        if part.options.text_by is None and (question := _question_in(about[0])):
+            answer = b"".join([first[about.end():], *chunks]).decode("utf-8", "replace").strip()
+            part.rows, part.columns = iter([Raw({"question": question, "answer": answer}, 1)]), ("question", "answer")
+            return
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
     texts = ((line, at) for at, line in enumerate(first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1))

@@ -89,6 +89,7 @@ ASKED = {
         ["instruction=test_question,output=expected_answer_points"]),
     "what was changed, and why": ({"id": NUMBER, "reason": BODY, "new_answer": REPLY},
                                   ["instruction=reason,output=new_answer"]),
+    "codes and what they stand for": ({"code": "A39.{}", "desc": BODY}, ["instruction=code,output=desc", "text=desc"]),
     "words and their tags": ({"text": "shabd{}", "labels": ("person", "none")}, ["instruction=text,output=labels"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
