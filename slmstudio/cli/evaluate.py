@@ -147,9 +147,9 @@ def try_without_training(
 
     The rows asked are some of those that a run on the same file holds out.
     """
-    from slmstudio.core.evaluation import without_training
+    from slmstudio.core.evaluation.request import propose_trial
 
-    request = without_training.propose_trial(data, model, rows, rivals.split(","), columns, system)
+    request = propose_trial(data, model, rows, rivals.split(","), columns, system)
     request["device"] = chosen(device)
     job = _created(request, None)
     _need_engine(job)

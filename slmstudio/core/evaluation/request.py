@@ -1,4 +1,5 @@
-"""What an evaluation is asked to do: proposed for a run, and made into a job. `request_check` says what may be asked.
+"""What an evaluation is asked to do: proposed for a run, or for a model without one, and made into a job.
+`request_check` says what may be asked.
 
     {"kind": "evaluate", "test": path or null, "limit": rows or null, "seed": 0,
      "test_columns": what a user said about the test file's columns, as `read_options.parse` reads it, or left out,
@@ -30,22 +31,24 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import disk_space, files, jobs, paths, program
 from slmstudio.core.chat import partners
-from slmstudio.core.data import layouts, split
-from slmstudio.core.data.reader import Dataset, columns_of, read_as
-from slmstudio.core.data.record import Record
+from slmstudio.core.chat.context import RETRIEVAL
+from slmstudio.core.data import split
+from slmstudio.core.data.reader import Dataset, read_as
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import rival_models
 from slmstudio.core.evaluation.comparability import unique
+from slmstudio.core.evaluation.held_out import own_test_file, write_held_out
 from slmstudio.core.evaluation.request_check import Checked, check
+from slmstudio.core.evaluation.rival_models import BASE, PROMPT
+from slmstudio.core.evaluation.scoring import SCORES
 from slmstudio.core.evaluation.testset.reader import read_test_set
-from slmstudio.core.hardware.machine import Gpu
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.hardware.machine import Gpu, read_gpus
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model import library
 from slmstudio.core.model.architecture import FP16_OVERFLOWS
@@ -55,141 +58,6 @@ from slmstudio.core.model.hub import on_disk
 from slmstudio.core.run import adjust, checkpoints, folder, named
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.config_file import IMPORTED
-from slmstudio.core.run.rows import disk_rows, run_rows, saving_rows
-from slmstudio.core.run.rows.run_rows import EVALUATION
-
-# -- What a run learned, and the rows that it never learned, as a test file in the run's folder.
-
-Cancelled = Callable[[], bool] | None
-OTHER_FILE = noop("Choose a test file, with questions and their answers.")
-
-
-def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> list[Record]:
-    """The rows of a training file that a run without rows of its own learned: all, or those that its split left.
-
-    Args:
-        train_split: of the request, or None; with "groups", rows of one group stay together.
-    """
-    if not train_split:
-        return list(records)
-    by, rows = train_split.get("by", split.ROWS), records if train_split.get("groups") else _single(records)
-    return split.split_evenly(rows, train_split["eval_fraction"], train_split["seed"], by)[0]
-
-
-def _single(records: Iterable[Record]) -> list[Record]:
-    """Rows as a run saw them that keeps none: those of one group weren't kept on one side then."""
-    return [replace(record, group="") for record in records]
-
-
-def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[Sequence[Record], str]:
-    """What the models of a request have learned, and the SHA-256 of the file that it came from.
-
-    The run's own rows, where it keeps them; otherwise those of the file, as it is now.
-
-    Raises:
-        UserError: neither can be read.
-        ReadingCancelled: `cancelled` said so.
-    """
-    run = request.get("train_run")
-    if run and (Path(run) / jobs.RUN).is_file():
-        kept = saving_rows.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
-        if kept is not None:
-            return kept.train, kept.source.sha256
-    training = read_as(Path(str(request["train_file"])), request.get("train_map"), cancelled=cancelled)
-    return learned(training.records, request.get("train_split")), training.sha256
-
-
-def own_test_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Path:
-    """The file with the rows that a run was evaluated on: its own, as long as it is the same, else what was kept of it.
-
-    Raises as `held_out_file`.
-    """
-    if not config.eval_file:
-        return held_out_file(run, config, cancelled)
-    file, manifest = Path(config.eval_file).absolute(), run_rows.read_manifest(run)
-    known = manifest.sources.get("eval_file") if manifest is not None else None
-    try:
-        same = known is None or files.sha256_of(file) == known.sha256
-    except OSError:
-        same = False
-    return file if same else held_out_file(run, config, cancelled)
-
-
-def held_out_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Path:
-    """The test file of a run's held-out rows, in RUN/jobs; written the first time it is asked for.
-
-    The rows are those that `worker.training.training_rows.read_rows` evaluated, each with all its columns.
-
-    Raises:
-        UserError: the rows are damaged, are plain text, or nothing was split off; of a run that keeps none: the
-            training file is gone, or is another one now.
-        ReadingCancelled: `cancelled` said so.
-    """
-    manifest = run_rows.read_manifest(run)
-    if manifest is None:
-        return _of_its_file(run, config, cancelled)
-    side, name = manifest.sides[EVALUATION], manifest.sources.get("eval_file", manifest.sources["train_file"]).name
-    _refuse(name, side.layout, side.rows)
-    path = run / "jobs" / f"held-out-{side.sha256[:12]}.jsonl"
-    if path.is_file():
-        return path
-    try:
-        _write(path, map(disk_rows.as_json, run_rows.evaluation_rows(run)))
-    except run_rows.DamagedRows:
-        if config.eval_file:
-            raise
-        return _of_its_file(run, config, cancelled)
-    return path
-
-
-def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
-    """The same of a run that keeps no rows."""
-    known = (jobs.Job(run).request().get("hashes") or {}).get("train_file")
-    if known and (path := _place(run, config, known)).is_file():
-        return path
-    source = Path(config.train_file)
-    dataset = read_as(source, config.train_map, cancelled=cancelled)
-    if known and dataset.sha256 != known:
-        raise UserError(tr("{file} has changed since this run was trained on it.", file=source.name),
-                        tr("So the held-out rows can't be told apart from the training rows."),
-                        tr(OTHER_FILE))
-    held_out = split.held_out(_single(dataset.records), config.eval_fraction, config.split_seed, config.split_by)
-    return write_held_out(_place(run, config, dataset.sha256), dataset, held_out, cancelled)
-
-
-def write_held_out(path: Path, dataset: Dataset, held_out: Any, cancelled: Cancelled = None) -> Path:
-    """Write the rows of a dataset that `split.held_out` marks, with all their columns. Raises as `held_out_file`."""
-    _refuse(dataset.path.name, dataset.layout, int(held_out.sum()))
-    rows = columns_of(dataset, held_out, cancelled)
-    if rows is None:
-        raise UserError(tr("{file} changed while it was being read.", file=dataset.path.name),
-                        tr("Another program wrote to it."), tr("Wait until that program is done, then try again."))
-    _write(path, map(disk_rows.as_json, rows))
-    return path
-
-
-def _refuse(name: str, layout: str, rows: int) -> None:
-    """Raises UserError: no test can be made of such rows."""
-    if layouts.kind(layout) == "text":
-        raise UserError(tr("{file} is plain text.", file=name),
-                        tr("It asks nothing, so there is nothing to answer."), tr(OTHER_FILE))
-    if not rows:
-        raise UserError(tr("No rows were held out in this run."), tr("It was trained on all rows of "
-                                                                     "{file}.", file=name),
-                        tr(OTHER_FILE))
-
-
-def _write(path: Path, lines: Iterable[bytes]) -> None:
-    with os_errors_as(tr("Could not write the held-out rows.")):
-        files.write_atomically(path, b"".join(lines))
-
-
-def _place(run: Path, config: RunConfig, sha256: str) -> Path:
-    """Its name says what it was made from: if it exists, it is the right one."""
-    by = [] if config.split_by == split.ROWS else [config.split_by]
-    made_of = json.dumps([sha256, config.eval_fraction, config.split_seed, *by])
-    return run / "jobs" / f"held-out-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.jsonl"
-
 
 # -- Models that a user names by a path, in the form in which a request holds them.
 
@@ -408,3 +276,74 @@ def measure(test: Path | None, said: str | None, models: list[dict[str, Any]],
     longest = max((len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts), default=SHORTEST)
     return (len(found.items), max(SHORTEST, min(LONGEST, -(-longest * 3 // 64) * 32)),
             said if found.is_sure else found.candidates[0].line)
+
+# -- A trial: what a model can do without training, on rows that a run of the same file would hold out.
+
+TRIAL_ROWS = 30
+"""Held-out rows that are asked: a few minutes on a processor."""
+TRIAL_RIVALS = (PROMPT, RETRIEVAL)
+"""What is asked beside the bare model, unless others are chosen."""
+
+
+def propose_trial(data: Path | Dataset, model: str | Path, rows: int = TRIAL_ROWS, rivals: Sequence[str] = TRIAL_RIVALS,
+                  columns: str | None = None, system: str | None = None, eval_fraction: float | None = None,
+                  split_seed: int = 0, split_by: str = split.ROWS,
+                  cancelled: Callable[[], bool] | None = None) -> dict[str, Any]:
+    """A request that asks a base model in several ways, to be made into a job by `create`.
+
+    Reads the file where it isn't read yet, and writes the held-out rows beside the evaluations: not for the UI thread.
+
+    Args:
+        data: a file with rows, or what was read of it.
+        model: as `model_at` reads it.
+        rivals: some of `rival_models.NAMES` that need no tuned model.
+        columns: what a user said about the file's columns.
+        system: of the rivals; None proposes one from the rows that training would learn.
+        eval_fraction, split_seed, split_by: as of the run that will learn from this file; by default, as it is planned.
+
+    Raises:
+        UserError: the file or the model can't be used, nothing can be held out, or it is plain text.
+        ReadingCancelled: `cancelled` said so.
+    """
+    dataset = data if isinstance(data, Dataset) else read_as(data, columns, cancelled=cancelled)
+    share = split.usual_share(len(dataset.records)) if eval_fraction is None else eval_fraction
+    held_out = split.held_out(dataset.records, share, split_seed, split_by)
+    test = _test_file(dataset, columns, share, split_seed, split_by)
+    test.parent.mkdir(parents=True, exist_ok=True)
+    write_held_out(test, dataset, held_out, cancelled)
+    base = {**model_at(model), "name": BASE}
+    if system is None:
+        learned = [record for record, out in zip(dataset.records, held_out, strict=True) if not out]
+        system = rival_models.proposed_system(learned[:rival_models.SAMPLED])
+    models = rival_models.added([base], rivals, system)
+    count, tokens, said = measure(test, None, models, cancelled)
+    gpus, _ = read_gpus()
+    return {"kind": "evaluate", "test": str(test), "test_columns": said, "limit": rows if count > rows else None,
+            "seed": 0, "benchmark": None, "models": models, "train_run": None,
+            "train_file": str(dataset.path.absolute()), "train_map": columns,
+            "train_split": {"eval_fraction": share, "seed": split_seed, "by": split_by, "groups": True},
+            "system": None, "max_new_tokens": tokens, "batch_size": None, "judge": None,
+            "precision": precision_of(models, gpus[0] if gpus else None)}
+
+
+def _test_file(dataset: Dataset, columns: str | None, share: float, seed: int, by: str) -> Path:
+    """Of the rows that are held out. Its name says what it was made from."""
+    made_of = hashlib.sha256(json.dumps([dataset.sha256, columns, share, seed, by]).encode()).hexdigest()
+    return paths.evaluations_dir() / f"held-out-{made_of[:12]}.jsonl"
+
+
+def newest_trial(dataset: Dataset, columns: str | None, eval_fraction: float, split_seed: int, split_by: str,
+                 test: Path | None = None) -> Path | None:
+    """The folder of the newest trial of these rows, split like this, that has scores; None if there is none.
+
+    Args:
+        test: the file with evaluation rows, where they have one of their own.
+    """
+    asked = str(test or _test_file(dataset, columns, eval_fraction, split_seed, split_by))
+    found = []
+    for scores in paths.evaluations_dir().glob(f"evaluate-*/{SCORES}"):
+        known = files.read_json(scores.parent / jobs.REQUEST) or {}
+        if known.get("test") == asked and known.get("train_file") == str(dataset.path.absolute()) and (
+                not known.get("train_run")):
+            found.append(scores)
+    return max(found, key=lambda scores: scores.stat().st_mtime).parent if found else None

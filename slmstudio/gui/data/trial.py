@@ -157,8 +157,8 @@ def _rows_of(entry: DataEntry) -> tuple[Any, ...]:
 
 
 def _newest(rows: tuple[Any, ...]) -> tuple[Path, dict[str, Any]] | None:
+    from slmstudio.core.evaluation.request import newest_trial
     from slmstudio.core.evaluation.scoring import read_scores
-    from slmstudio.core.evaluation.without_training import newest_trial
 
     dataset, evaluation, *how = rows
     folder = newest_trial(dataset, dataset.line, *how, test=evaluation.path.absolute() if evaluation else None)
@@ -168,14 +168,14 @@ def _newest(rows: tuple[Any, ...]) -> tuple[Path, dict[str, Any]] | None:
 
 def _make(rows: tuple[Any, ...], place: str, task: Task) -> Job:
     from slmstudio.core.evaluation import request
-    from slmstudio.core.evaluation.without_training import ROWS, propose_trial
 
     dataset, evaluation, share, seed, by = rows
-    made = propose_trial(dataset, place, columns=dataset.line, eval_fraction=share if evaluation is None else None,
-                         split_seed=seed, split_by=by, cancelled=task.cancelled)
+    made = request.propose_trial(dataset, place, columns=dataset.line,
+                                 eval_fraction=share if evaluation is None else None, split_seed=seed, split_by=by,
+                                 cancelled=task.cancelled)
     if evaluation is not None:
         made |= {"test": str(evaluation.path.absolute()), "test_columns": evaluation.line, "train_split": None,
-                 "limit": ROWS if len(evaluation.records) > ROWS else None}
+                 "limit": request.TRIAL_ROWS if len(evaluation.records) > request.TRIAL_ROWS else None}
     request.check(made, task.cancelled)
     return request.create(made)
 
@@ -185,7 +185,7 @@ def _choices(entry: DataEntry, chosen: ModelFacts | None, machine: Machine | Non
     """The models on this machine: the chosen one first, else the recommended one. With its place, and how long that
     takes, in words."""
     from slmstudio.core.evaluation import at_end, rival_models
-    from slmstudio.core.evaluation.without_training import ROWS, USUAL
+    from slmstudio.core.evaluation.request import TRIAL_RIVALS, TRIAL_ROWS
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import library
     from slmstudio.core.run import recommend
@@ -199,8 +199,8 @@ def _choices(entry: DataEntry, chosen: ModelFacts | None, machine: Machine | Non
     found = []
     for folder, each in here.items():
         is_best, is_chosen = best is not None and best.model is each, chosen is not None and folder == chosen.path
-        models = rival_models.added([{"name": rival_models.BASE, "model": str(folder)}], USUAL, "")
-        time = time_text(ROWS, 0, [model["name"] for model in models], at_end.paces(models, None))
+        models = rival_models.added([{"name": rival_models.BASE, "model": str(folder)}], TRIAL_RIVALS, "")
+        time = time_text(TRIAL_ROWS, 0, [model["name"] for model in models], at_end.paces(models, None))
         unpacked = folder != library.starter_folder() or library.starter_ready()
         name = tr("{model} (recommended)", model=each.title) if is_best else each.title
         found.append((not is_chosen, not is_best, (name, (str(folder) if unpacked else library.STARTER, time))))

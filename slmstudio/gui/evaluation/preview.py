@@ -58,7 +58,7 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
 
 def _learned(request: Mapping[str, Any], test: Any, task: Task) -> list[str]:
     """A sentence about test rows that were used for training."""
-    from slmstudio.core.evaluation.request import learned_rows
+    from slmstudio.core.evaluation.held_out import learned_rows
     from slmstudio.core.evaluation.testset.overlap import find_overlap
 
     if not request.get("train_file"):

@@ -1,17 +1,21 @@
-"""How one of an evaluation's models is asked: its own system prompt, the rows that it is shown, and what that costs."""
+"""How one of an evaluation's models is asked: its own system prompt, the rows that it is shown, batch by batch, and
+what that costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from slmstudio.core.chat.assistant import Assistant
 from slmstudio.core.chat.context import Asked, with_system, write_rows
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import rival_models
-from slmstudio.core.evaluation.request import learned_rows
-from slmstudio.worker.answering.rows import Model, Reply, Row, line_of, prepare
+from slmstudio.core.evaluation.held_out import learned_rows
+from slmstudio.core.i18n import tr
+from slmstudio.worker.answering.control import EvaluationControl, LineLog
+from slmstudio.worker.answering.rows import Model, Reply, Row, batches, line_of, prepare, run_rows, written
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.step_times import PeakMemory
 
@@ -87,3 +91,74 @@ def in_order(specs: list[dict[str, Any]]) -> list[int]:
     """The models' numbers, with those beside each other that have the same weights: these are loaded once."""
     loaded = [weights(spec) for spec in specs]
     return sorted(range(len(specs)), key=lambda number: loaded.index(loaded[number]))
+
+
+def answer_all(job: JobContext, asking: Asking, items: list[dict[str, Any]], answers: LineLog,
+                control: EvaluationControl, shown: Container[int] = ()) -> int:
+    """Let a model answer what it hasn't answered yet, batch by batch.
+
+    Args:
+        answers: where its answers go; those that are there are kept.
+        shown: ids of the items whose answers are told while they are written.
+
+    Returns:
+        Tokens of the questions with their references that were asked now.
+    """
+    model, name = asking.model, asking.name
+    phase, tokens = f"answering: {name}", 0
+    job.phase(phase)
+    rows = []
+    for item in items:
+        job.check_cancelled()
+        rows.append(asking.prepare(item))
+    asks = [row for row in rows if not row.skipped]
+    share = len(rows) / max(1, sum(row.length for row in asks))  # so that work counts in answers
+    if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.keys]:
+        job.warn("rows_skipped", tr("{model}: {skipped:,} of {rows:,} rows can't be asked. Line {line}: {reason}",
+                                    model=name, skipped=len(left_out), rows=len(rows), line=left_out[0].item["line"],
+                                    reason=left_out[0].skipped))
+        answers.write([asking.line(row, []) for row in left_out])
+    control.skip(len(rows) - len(asks), 0.0)
+    for batch in batches(asks, model, job.request.get("batch_size")):
+        work = share * sum(row.length for row in batch)
+        if all(row.item["id"] in answers.keys for row in batch):
+            control.skip(len(batch), work)
+            continue
+        live = any(row.item["id"] in shown for row in batch)
+        report = partial(_report_answers, job, name, batch, model, shown) if live else None
+
+        def gate(part: float, batch: list[Row] = batch, work: float = work,
+                 report: Callable[[], None] | None = report) -> None:
+            if control.gate(part, len(batch), work, phase) and report is not None:
+                report()
+
+        replies = run_rows(batch, model, gate)
+        lines = [asking.line(row, reply) for row, reply in zip(batch, replies, strict=True)]
+        answers.write(lines)
+        if live:
+            _report_lines(job, name, batch, [line["answer"] for line in lines], shown, done=True)
+        tokens += sum(row.expected for row in batch)
+        _warn_skipped(job, name, batch, lines)
+        control.add(len(batch), work, phase)
+    return tokens
+
+
+def _report_answers(job: JobContext, name: str, batch: list[Row], model: Model, shown: Container[int]) -> None:
+    """Tell what a model has written so far of the rows that are shown, if it can say that."""
+    if len(replies := getattr(model, "replies", ())) == len(batch):
+        _report_lines(job, name, batch, [written(row, reply, model)[0].strip() if row.item["id"] in shown else ""
+                                         for row, reply in zip(batch, replies, strict=True)], shown)
+
+
+def _report_lines(job: JobContext, name: str, batch: list[Row], texts: list[str], shown: Container[int],
+                  done: bool = False) -> None:
+    job.emit("answers", model=name, done=done, answers=[
+        {"id": row.item["id"], "question": row.item["messages"][-1]["content"], "answer": text}
+        for row, text in zip(batch, texts, strict=True) if row.item["id"] in shown])
+
+
+def _warn_skipped(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
+    for row, line in zip(batch, lines, strict=True):
+        if line["skipped"]:
+            job.warn("row_skipped", tr("{model}, line {line}: {reason}", model=name, line=row.item["line"],
+                                       reason=tr(line["skipped"])))

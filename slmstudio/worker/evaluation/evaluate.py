@@ -15,9 +15,8 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows, general, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS, have_thoughts
-from slmstudio.core.evaluation.request import learned_rows
+from slmstudio.core.evaluation.held_out import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -43,8 +42,8 @@ from slmstudio.core.run import measured, time_estimate
 from slmstudio.core.run.time_estimate import Timing
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
-from slmstudio.worker.answering.rows import BROKEN, MOST_ROWS, Model, Row, batches, run_rows, written
-from slmstudio.worker.evaluation.asking import Asking, in_order, weights
+from slmstudio.worker.answering.rows import BROKEN, MOST_ROWS
+from slmstudio.worker.evaluation.asking import Asking, answer_all, in_order, weights
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext, running_seconds
 
@@ -240,7 +239,7 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
                     job.check_cancelled()
                 ready, paused = running_seconds(), control.paused_seconds
                 ours, fresh = log is kept[number], not log.keys
-                tokens = _answer_all(job, opened[1], part, log, control, shown if ours else ())
+                tokens = answer_all(job, opened[1], part, log, control, shown if ours else ())
                 took = running_seconds() - ready - (control.paused_seconds - paused)
                 if ours:
                     spent[number].tokens += tokens
@@ -352,69 +351,3 @@ def _warn_cut_thinking(job: JobContext) -> None:
 
 def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
     return list(files.LineReader(job.folder / f"answers-{number}.jsonl").read())
-
-
-def _answer_all(job: JobContext, asking: Asking, items: list[dict[str, Any]], answers: LineLog,
-                control: EvaluationControl, shown: Container[int] = ()) -> int:
-    """
-    Returns:
-        Tokens of the questions with their references that were asked now.
-    """
-    model, name = asking.model, asking.name
-    phase, tokens = f"answering: {name}", 0
-    job.phase(phase)
-    rows = []
-    for item in items:
-        job.check_cancelled()
-        rows.append(asking.prepare(item))
-    asks = [row for row in rows if not row.skipped]
-    share = len(rows) / max(1, sum(row.length for row in asks))  # so that work counts in answers
-    if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.keys]:
-        job.warn("rows_skipped", tr("{model}: {skipped:,} of {rows:,} rows can't be asked. Line {line}: {reason}",
-                                    model=name, skipped=len(left_out), rows=len(rows), line=left_out[0].item["line"],
-                                    reason=left_out[0].skipped))
-        answers.write([asking.line(row, []) for row in left_out])
-    control.skip(len(rows) - len(asks), 0.0)
-    for batch in batches(asks, model, job.request.get("batch_size")):
-        work = share * sum(row.length for row in batch)
-        if all(row.item["id"] in answers.keys for row in batch):
-            control.skip(len(batch), work)
-            continue
-        live = any(row.item["id"] in shown for row in batch)
-        report = partial(_report_answers, job, name, batch, model, shown) if live else None
-
-        def gate(part: float, batch: list[Row] = batch, work: float = work,
-                 report: Callable[[], None] | None = report) -> None:
-            if control.gate(part, len(batch), work, phase) and report is not None:
-                report()
-
-        replies = run_rows(batch, model, gate)
-        lines = [asking.line(row, reply) for row, reply in zip(batch, replies, strict=True)]
-        answers.write(lines)
-        if live:
-            _report_lines(job, name, batch, [line["answer"] for line in lines], shown, done=True)
-        tokens += sum(row.expected for row in batch)
-        _warn_skipped(job, name, batch, lines)
-        control.add(len(batch), work, phase)
-    return tokens
-
-
-def _report_answers(job: JobContext, name: str, batch: list[Row], model: Model, shown: Container[int]) -> None:
-    """Tell what a model has written so far of the rows that are shown, if it can say that."""
-    if len(replies := getattr(model, "replies", ())) == len(batch):
-        _report_lines(job, name, batch, [written(row, reply, model)[0].strip() if row.item["id"] in shown else ""
-                                         for row, reply in zip(batch, replies, strict=True)], shown)
-
-
-def _report_lines(job: JobContext, name: str, batch: list[Row], texts: list[str], shown: Container[int],
-                  done: bool = False) -> None:
-    job.emit("answers", model=name, done=done, answers=[
-        {"id": row.item["id"], "question": row.item["messages"][-1]["content"], "answer": text}
-        for row, text in zip(batch, texts, strict=True) if row.item["id"] in shown])
-
-
-def _warn_skipped(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
-    for row, line in zip(batch, lines, strict=True):
-        if line["skipped"]:
-            job.warn("row_skipped", tr("{model}, line {line}: {reason}", model=name, line=row.item["line"],
-                                       reason=tr(line["skipped"])))

@@ -19,9 +19,10 @@ from slmstudio.core.data import split
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import GROUP as split_group
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import request, rival_models, without_training
+from slmstudio.core.evaluation import request, rival_models
 from slmstudio.core.evaluation.comparability import is_own
-from slmstudio.core.evaluation.request import learned, learned_rows, model_at, precision_of
+from slmstudio.core.evaluation.held_out import learned, learned_rows
+from slmstudio.core.evaluation.request import model_at, precision_of
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import checkpoints, folder
@@ -454,7 +455,7 @@ def test_a_trial_asks_the_rows_that_a_run_holds_out(tmp_path, studio_home):
     rows = [{"question": f"What is question {n}?", "answer": f"It is {n}.", split_group: str(n // 3)}
             for n in range(60)]
     file.write_text(lines(rows))
-    trial = without_training.propose_trial(file, model, rows=4)
+    trial = request.propose_trial(file, model, rows=4)
     assert [each["name"] for each in trial["models"]] == ["base", "prompt", "retrieval"] and trial["limit"] == 4
     own = saving_rows.read(RunConfig(name="x", model=str(model), train_file=str(file)))
     asked_rows = {item.question for item in read_test_set(trial["test"]).items}

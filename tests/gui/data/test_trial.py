@@ -7,8 +7,8 @@ from support.data_window import open_files, press
 from support.window import settle
 
 from slmstudio.core.evaluation import rivals
+from slmstudio.core.evaluation.request import TRIAL_ROWS
 from slmstudio.core.evaluation.scoring import read_scores
-from slmstudio.core.evaluation.without_training import ROWS
 from slmstudio.core.model.facts import read_model
 
 NAMES = ["base", "prompt", "retrieval"]
@@ -49,7 +49,7 @@ def test_a_model_is_tried_and_what_it_reached_is_there_when_the_rows_are_opened_
     begin(qtbot, tab, card)
     job = card.running.followed.job
     request = job.request()
-    assert [each["name"] for each in request["models"]] == NAMES and (request["limit"], ROWS) == (30, 30)
+    assert [each["name"] for each in request["models"]] == NAMES and (request["limit"], TRIAL_ROWS) == (30, 30)
     assert card.running.strip.isVisible() and not card.start.isEnabled() and session.job.name == "Evaluating forms"
     card.running.followed.send("resume")
     qtbot.waitUntil(card.result.isVisible, timeout=60_000)
