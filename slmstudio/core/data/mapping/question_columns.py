@@ -176,7 +176,8 @@ def _most(look: Look, question: str, answer: str, below: str) -> float:
     if asked.is_number or is_repeated or 2 * sum(one == other for one, other in both) > len(both):
         return ratings.UNLIKELY
     said_in = [one for each in said.values for one in (each.values() if isinstance(each, dict) else (each,))]
-    if asked.is_class and said.is_class:  # what a row is of, twice
+    if asked.is_class and said.is_class and not (names.is_sure(question) and names.is_sure(answer)):
+        # what a row is of, twice; where the names say otherwise, the same rows come again and again
         return ratings.LOOK
     is_mark = said.is_class and choices.are_marks(said_in)
     return ratings.LOOK if is_mark and not any(

@@ -14,6 +14,9 @@ TITLE, BODY = "The tank of ward {}", "Water is stored here for {} houses, and it
 ASK, REPLY, NUMBER, PLACE = "When is ward office {} open?", "It is open from {} in the morning.", "{}", ("Pune", "Goa")
 SURE = {
     "plain names": ({"Question": ASK, "Answer": REPLY}, "instruction=Question,output=Answer"),
+    "plain names of the same rows again and again": (
+        {"instruction": ("Is it open?", "Is it free?"), "output": ("Yes, daily.", "No, it costs 10 rupees.")},
+        "instruction=instruction,output=output"),
     "Tamil names": ({"கேள்வி": ASK, "பதில்": REPLY, "எண்": NUMBER}, "instruction=கேள்வி,output=பதில்"),
     "longer names": ({"No": NUMBER, "Query of the customer": ASK, "Our reply": REPLY},
                      "instruction=Query of the customer,output=Our reply"),
