@@ -135,6 +135,8 @@ SENTENCES = {
     "mark_decides": noop("“{column}” decides which rows are learned, or which answers count as good ones."),
     "published": noop("Its layout is known: {layout}."),
     "answers": noop("“{person}” answers {messages:,} messages."),
+    "misfits": noop("{n:,} of the first {rows:,} rows don't have as many cells as the table has columns, so cells of "
+                    "other rows may be in the wrong columns."),
     "list_of_rows": noop("“{path}” is a list of {rows:,} rows."),
 }
 _OF_TWO = {

@@ -21,7 +21,7 @@ from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
 from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.data.sources.row import examples, with_words
+from slmstudio.core.data.sources.row import Raw, examples, with_words
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -29,6 +29,11 @@ __all__ = ["Dataset", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record"
 
 _CUT_ALONE = ("question", "dialogue")
 """Cuts of a text that make columns, so that the cut says it all."""
+_SEPARATED = ("csv", "tsv")
+_MISFITS, _MISFIT_SHARE = 3, 0.1
+"""Rows that don't fit a table's names, and their share of the first ones, from which on the others are in doubt."""
+_DAMAGED = 0.7
+"""Certainty of such a table, at most."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -97,9 +102,19 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[]
     return found
 
 
+def _sample(part: Part) -> list[Raw]:
+    """The first rows. Where many of a table's have more or fewer cells than it has names, a cell may have moved in the
+    others, too: then the user is asked."""
+    found = first_rows(part)
+    misfits = sum(raw.problem is not None for raw in found)
+    if part.format in _SEPARATED and misfits >= max(_MISFITS, _MISFIT_SHARE * len(found)):
+        part.choose(_DAMAGED, [Evidence("misfits", {"n": misfits, "rows": len(found)})])
+    return found
+
+
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    sample = [raw.value for raw in first_rows(part)]
+    sample = [raw.value for raw in _sample(part)]
     mapper = Mapper(sample, given, options)
     for raw in part.rows:
         rows.add(raw, mapper, part.name)
@@ -144,7 +159,7 @@ def _candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Can
             each.name if layout is None else layout["id"], {} if cut_says_all else each.said, chosen,
             1.0 if mapper.is_given or (is_cut and cut_says_all) else each.certainty if is_cut else min(
                 part.certainty, each.certainty),
-            part.evidence if cut_says_all else (*by, *each.evidence, *(part.evidence if part.sheets else ()))))
+            part.evidence if cut_says_all else (*by, *each.evidence, *part.evidence)))
     if is_cut or mapper.is_given:
         return found
     best = found[0].certainty if found else 1.0  # what the rows are read as stays the first
@@ -194,7 +209,7 @@ def preview(path: Path, columns: Mapping[str, str] | None = None, options: ReadO
     found, kept = Preview(file.path, options=options, given=dict(columns or {})), Rows()
     with closing(file.parts()) as parts:
         for part in islice(parts, 1):
-            sample = first_rows(part)
+            sample = _sample(part)
             mapper = Mapper([each.value for each in sample], columns, options)
             for each in sample:
                 kept.add(each, mapper, part.name)

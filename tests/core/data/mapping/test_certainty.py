@@ -177,6 +177,18 @@ def test_the_classes_of_a_text_may_be_a_list(tmp_path):
     assert read_dataset(path).records[1].messages[1]["content"] == "open\ntime"
 
 
+def test_a_table_whose_rows_have_too_many_cells_is_asked_about(tmp_path):
+    """Commas that nobody quoted move cells; where a row lacks another cell, it looks whole."""
+    path = tmp_path / "rows.csv"
+    rows = [f"Is ward {at} open?,Yes{', daily' * (at % 4 == 0)},office\n" for at in range(40)]
+    path.write_text("".join(["question,answer,place\n", *rows]))
+    found = read_dataset(path)
+    assert not found.is_sure and found.candidates[0].line == "instruction=question,output=answer"
+    assert found.candidates[0].evidence[-1] == ("misfits", {"n": 10, "rows": 40})
+    path.write_text("".join(["question,answer,place\n", *rows[:8], *(each for each in rows if "daily" not in each)]))
+    assert read_dataset(path).is_sure
+
+
 def test_single_words_called_text_are_asked_about(tmp_path):
     assert not read(tmp_path, {"text": ("north", "south")}, "jsonl").is_sure
 
