@@ -103,6 +103,11 @@ def is_known(name: str) -> bool:
     return not _table()["known"].isdisjoint((known, name.strip().casefold())) or _CHOICE.fullmatch(known) is not None
 
 
+def is_choice(name: str) -> bool:
+    """Whether a column holds one of several choices, such as "Option (a)"."""
+    return _CHOICE.fullmatch(column(name)) is not None
+
+
 def is_sure(name: str) -> bool:
     """Whether a word is a name of what is asked or answered, and hardly that itself, such as "story" may be."""
     return column(name) in _table()["sure"] - _table()["ambiguous"]

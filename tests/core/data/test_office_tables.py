@@ -238,3 +238,22 @@ def test_letters_that_windows_1252_has(tmp_path):
     (tmp_path / "faq.csv").write_bytes(f"Réf;Question du client;Réponse\n{rows}".encode("cp1252"))
     found = read_dataset(tmp_path / "faq.csv")
     assert (found.encoding, found.records[1].messages[0]["content"]) == ("windows-1252", "Où est ma commande n° 1 ?")
+
+
+def test_a_header_with_one_long_name_above_empty_columns(tmp_path):
+    with (tmp_path / "glossar.csv").open("w", encoding="utf-8", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["bezeichnung", "beschreibung", "quelle", "Änderung der Bezeichnung gegenüber der alten Liste",
+                       "kommentar", "wiki"])
+        rows.writerows([f"Fall {n}", f"Ein Fall ist der Aufenthalt von {n} Tagen.", "Gesetz", "neu" * (n == 3), "", ""]
+                       for n in range(9))
+    found = read_dataset(tmp_path / "glossar.csv")
+    assert found.count == 9 and found.candidates[0].line == "instruction=bezeichnung,output=beschreibung"
+
+
+def test_long_names_above_numbers_are_a_header(tmp_path):
+    names = ["State", *(f"No. of cases pending at the end of the month in {court} courts" for court in ("fast", "all"))]
+    rows = [names, *([f"State {n}", str(n), "7"] for n in range(6))]
+    (tmp_path / "cases.csv").write_text("\n".join(map(",".join, rows)))
+    found = read_dataset(tmp_path / "cases.csv", columns={"instruction": "State", "output": names[1]})
+    assert found.count == 6 and found.columns == tuple(names)

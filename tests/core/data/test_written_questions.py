@@ -48,6 +48,10 @@ From six.
 """
 
 
+TWOS = "".join(f"When does office {n} open?\nFrom {n} in the morning.\n\n" for n in range(8))
+TURNS = "".join(f"### Human: When does office {n} open?\n\n### Assistant: From {n} on.\n\n" for n in range(8))
+
+
 def told(dataset: Dataset) -> list[tuple[str, str]]:
     return [(record.messages[0]["content"], record.messages[1]["content"]) for record in dataset.records]
 
@@ -290,3 +294,22 @@ def test_a_pdf_file_with_marks(tmp_path):
                            ("When is it open?", "At nine.")]
     assert (found.text_by, [record.line for record in found.records]) == ("question", [1, 1, 2])
     assert read_dataset(tmp_path / "faq.pdf", options=ReadOptions(text_by="paragraph")).layout == "text"
+
+
+def test_lines_in_twos_are_asked_about_as_pairs(read):
+    found = read(TWOS.replace("When does", "Then comes").replace("?", "."))
+    assert not found.is_sure and told(found)[1] == ("Then comes office 1 open.", "From 1 in the morning.")
+    broken = "".join(f"The office of ward {n} is open on each day of the week but for those on which\nit isn't.\n\n"
+                     for n in range(8))
+    assert read(broken).layout == "text"
+
+
+def test_turns_below_headings_are_a_conversation(read):
+    found = read(TURNS)
+    assert found.is_sure and [each["role"] for each in found.records[0].messages[:2]] == ["user", "assistant"]
+
+
+def test_a_question_and_its_answer_may_be_on_one_line(read):
+    towns = ("Pune", "Goa", "Nagpur", "Thane", "Surat", "Kochi")
+    found = read("".join(f"When does the office in {town} open?, In {town} at nine.\n\n" for town in towns))
+    assert not found.is_sure and told(found)[1] == ("When does the office in Goa open?", "In Goa at nine.")

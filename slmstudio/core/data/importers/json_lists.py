@@ -116,7 +116,8 @@ def inner_list(rows: Sequence[Any]) -> str:
 
 def _are_objects(value: Any, key: str) -> bool:
     """Whether a value is a list of rows, and neither messages nor choices, of which some are marked."""
-    return as_rows(value, key, False) is not None and key not in CONVERSATION and all(
+    return as_rows(value, key, False) is not None and (key not in CONVERSATION or all(
+        isinstance(each, dict) and ask_and_answer(list(each)) is not None for each in value)) and all(
         isinstance(each, dict) and not is_message(each) and not any(isinstance(one, bool) for one in each.values())
         for each in value)
 

@@ -31,6 +31,8 @@ _NAMED = re.compile(r"(?:option|choice|alternative|ending|answer)[\s_]*", re.IGN
 """How an answer names a choice by its column: "option2"."""
 _MARK = re.compile(r"(?:^|[\s;,|/])\(?([A-Ha-h]) ?[).:]\s*")
 """What begins a choice in a cell that has them all."""
+_BEHIND = re.compile(r"\(?([A-Za-z]|\d) ?[).:]\s*\S.*", re.DOTALL)
+"""An answer with what its choice is called before it: "B: Rickon"."""
 _NUMBER = re.compile(r"-?\d{1,6}")
 MOST_MISTAKES = 10
 """Of numbers that count in two ways, those of the rarer one are mistakes if the others are more than this many times
@@ -262,6 +264,9 @@ def _ways(value: Any, name: str, options: _Options, findings: Findings) -> dict[
         marks += LETTERS[:len(plain)]  # which also count those with labels in another script
     if letter in marks and (len(text) == 1 or not ways):
         ways["name"] = marks.index(letter) % len(plain)
+    behind = _BEHIND.fullmatch(text)
+    if not ways and behind and behind[1].upper() in marks:
+        ways["name"] = marks.index(behind[1].upper()) % len(plain)
     if not ways:
         marks = list(options.labels or LETTERS[:len(plain)])
         findings.append((name, tr('the answer "{answer}" isn\'t one of the {count} choices, which are called {first} '

@@ -28,7 +28,7 @@ from slmstudio.core.data.mapping.question_columns import (
     questions_answers,
     translated,
 )
-from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, role_of
+from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, people_in, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
 _CELLS = 20
@@ -44,12 +44,12 @@ _SHORT = 300
 """Characters of a text that is sorted, on average; an article has more."""
 _ARTICLE = 1500
 """Characters of a text that is rather learned than sorted, on average."""
-_CLASS_WORDS = frozenset(("type", "category", "class", "label", "intent"))
-"""In the names of columns that say of what kind a text is."""
 _MOST_OF_A_TEXT = 8
 """Classes that one text has at most."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
+_LEAST_CHOICES = 3
+"""Columns with a choice each that a question hardly goes without."""
 _QUESTIONS = 0.3
 """Share of texts that ask from which on they may be questions whose answers are elsewhere, or in turn."""
 
@@ -101,7 +101,9 @@ def _asked_about(look: Look, first: ColumnMap, others: Sequence[ColumnMap]) -> C
         each.certainty >= ratings.SORTED and not each.used & first.used for each in others)
     named = [column for target, column in first.columns.items() if target in ("instruction", "output")]
     are_clear = all(names.is_sure(each) or names.column(each) in names.SURE_KINDS for each in named)
-    dropped = [] if are_clear or first.layout != "instruction" else [
+    offered = next((each for each in choices.series_of(look.by_name) if len(each) >= _LEAST_CHOICES
+                    and first.used.isdisjoint(each)), ()) if first.layout == "instruction" else ()
+    dropped = list(offered) if are_clear or first.layout != "instruction" else [
         each for each in look.unused_words(first.used)
         if look.of(each).is_told and look.values(each) != look.values(first.columns["output"])]
     if not (is_rivalled or dropped):
@@ -162,8 +164,10 @@ def _conversations(look: Look) -> Iterator[ColumnMap]:
     if answer and look.is_prompt(found) and all(isinstance(each, (str, dict, list)) for each in look.values(answer)):
         yield from answered(look, found, answer, ratings.TURNS)
     elif found in named or not answer:  # else a "prompt" of messages beside its completion
-        yield from marked(look, look.map("messages", ratings.TURNS, [by_name(found)], messages=found),
-                           look.label((found,)), {"completion": found})
+        who = people_in(look.values(found))  # nobody knows which of two people answers
+        yield from marked(look, look.map("messages", ratings.LOOK if who else ratings.TURNS, [
+            Evidence("speakers", dict(zip(("user", "assistant"), who, strict=True))) if who else by_name(found)],
+            messages=found), look.label((found,)), {"completion": found})
 
 
 def _is_conversation(look: Look, column: str, is_named: bool) -> bool:
@@ -329,9 +333,10 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     """A text, learned whole, and what else it may be where other columns have words too."""
     dropped = look.unused_words((text,))
     speaker = look.first(names.SPEAKERS)
-    is_sorted = any(look.of(each).words & _CLASS_WORDS and look.is_text(each) for each in look.columns if each != text)
+    is_sorted = any(look.of(each).words & names.CLASS_WORDS and look.is_text(each)
+                    for each in look.columns if each != text)
     is_alone = not (dropped or is_sorted or _hold_most(look, text)) and is_likely and not (
-        speaker and look.of(speaker).is_class)
+        speaker and look.of(speaker).is_class) and not any(map(look.is_thread, look.columns))
     likely, other_ways = (ratings.DROPPED, ratings.LOOK) if is_named else (ratings.UNLIKELY, ratings.DROPPED)
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
     if heads := [each for each in look.columns if each != text and is_alone and look.of(each).may_be_told_apart]:
@@ -340,10 +345,12 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     if codes and len(look.columns) == 2:  # what it is, as a number
         likely, is_alone = ratings.UNLIKELY, False
         yield from answered(look, text, codes[0], ratings.DROPPED)
-    cells = [] if is_named else [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
+    is_file = is_named and len(look.columns) == 1  # a text file is cut by what it is before
+    cells = [] if is_file else [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
     if 2 * sum(any(questions_in(each, None)) for each in cells) > len(cells):
         likely, is_alone = ratings.UNLIKELY, False
-        yield ColumnMap("instruction", {"cell": text}, certainty=ratings.SIMILAR, evidence=(Evidence("questions"),))
+        yield ColumnMap("instruction", {"cell": text}, certainty=ratings.RIVALLED if is_named else ratings.SIMILAR,
+                        evidence=(Evidence("questions"),))
     is_prose = look.of(text).is_told or (is_named and not look.of(text).is_word)
     asks = look.of(text).asks > _QUESTIONS and len(look.values(text)) > _FEW
     if is_alone and is_prose and not asks:
@@ -386,8 +393,11 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
                        for at, kind in enumerate(kinds[:3])
                        for each in answered(look, only[0], kind, ratings.LOOK - at / 100)]
             yield from classes
-        if is_fit and not look.of(only[0]).is_word and names.column(only[0]) not in names.NAMED:
-            yield from _plain(look, only[0], is_named=False, is_likely=not classes)
+        is_named = names.column(only[0]) in names.NAMED
+        is_alone = len(look.columns) == 1 and names.column(only[0]) not in names.QUESTIONS  # which lack their answers
+        if is_fit and not look.of(only[0]).is_word and (not is_named or is_alone):
+            for each in _plain(look, only[0], is_named=False, is_likely=not classes):
+                yield replace(each, certainty=min(each.certainty, ratings.LOOK if is_named else 1.0))
         elif only == told and look.is_text(only[0]) and names.column(only[0]) not in names.NAMED:
             yield look.map("text", ratings.UNLIKELY, [Evidence("only_words", {"column": only[0]})], text=only[0])
     if len(told) > 1 and not only:  # what it is called by says more than that there are two texts

@@ -118,6 +118,8 @@ TARGETS = {
 _MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
 """The classes of all words of a text, such as "O B-city"."""
+_THREAD = 0.7
+"""Share of different values of a column, at most, that says which rows belong together."""
 _NAMES = {"messages": "conversation", "instruction": "question_answer", "preference": "preference",
           "labelled": "labelled", "text": "text"}
 _NEEDED = {"messages": ("messages",), "instruction": ("instruction", "output"), "preference": ("chosen", "rejected"),
@@ -238,6 +240,10 @@ class Look:
         return next((self.by_name[word] for word in words if word in self.by_name
                      and self.by_name[word] not in without), "")
 
+    def is_thread(self, column: str) -> bool:
+        """Whether it says to which chat a row belongs, of which each has several."""
+        return names.column(column).removesuffix("_id") in names.CONVERSATION and self.of(column).weight < _THREAD
+
     def is_text(self, column: str) -> bool:
         return self.of(column).is_text
 
@@ -288,8 +294,9 @@ class Look:
         if not self.may_look:
             return []
         found = [column for column in self.columns if column not in without and self.values(column)
-                 and names.column(column) not in names.NO_TEXTS and (self.is_text(column) or (
-                     self.of(column).are_lines and names.column(column) not in (*names.CONVERSATION, *names.TEXT)))
+                 and names.column(column) not in names.NO_TEXTS and not names.is_choice(column) and (
+                     self.is_text(column) or (self.of(column).are_lines and names.column(column) not in (
+                         *names.CONVERSATION, *names.TEXT)))
                  and not (self.of(column).is_number_or_date or (
                      self.of(column).kind == "ids" and names.is_about(column)))]
         sure = [column for column in found if column not in self.names]

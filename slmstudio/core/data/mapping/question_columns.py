@@ -14,6 +14,9 @@ from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.speakers import are_texts, content_of
 from slmstudio.core.data.mapping.values import written
 
+_FEW_COLUMNS = 4
+"""In a table of more, the only other text hardly is the answer because it is the only one."""
+
 
 def questions_answers(look: Look) -> Iterator[ColumnMap]:
     if look.of(look.by_name.get("resolution", "")).is_state:  # what became of a ticket, as Jira's "Fixed"
@@ -95,7 +98,9 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     yield from wanted
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not hold_more(look, [answer]) and not is_title(look, answer, question)):
-        is_sure = names.column(question) not in names.NAMES and not look.of(answer).is_class and all(
+        is_sure = len(look.columns) <= _FEW_COLUMNS and names.column(question) not in names.NAMES and not (
+            look.of(answer).is_class or any(each.is_class and each.words & names.CLASS_WORDS
+                                            for each in map(look.of, look.columns))) and all(
             each.columns["output"] == answer for each in wanted)
         yield from answered(look, question, answer, ratings.LIKELY if is_sure else ratings.LOOK)
 

@@ -129,6 +129,17 @@ def by_people(value: Any) -> list[dict[str, Any]]:
     return found[:-1] if found[-1]["role"] == "user" else found
 
 
+def people_in(values: Iterable[Any]) -> tuple[str, ...]:
+    """The two people of the first conversation whose speakers have names of their own, and not only "A" and "B"; in
+    the order in which `by_people` takes them. None where speakers are called by their roles."""
+    for value in values:
+        if found := by_people(value):
+            key = role_key(value[0])
+            names = tuple(dict.fromkeys(str(each[key]) for each in value[:len(found) + 1]))
+            return names if len(names) == 2 and {*map(str.casefold, names)} != {"a", "b"} else ()
+    return ()
+
+
 def by_pairs(value: Any) -> list[Any]:
     """The messages of a list of questions with their answers, [question, answer] or {"user": …, "assistant": …}, among
     which there may be messages; otherwise none."""

@@ -26,6 +26,8 @@ LEAST_BELOW = 3
 MOST_TITLES = 8
 """Rows that may be above the names of a table's columns."""
 LONGEST_NAME = 40
+MOST_LONG = 5
+"""One of so many names may be longer."""
 MOST_LONGER = 0.9
 """Share of the cells below a name that are longer, at least: words of any length may be above others, too."""
 LETTERS = "ABCDEFGHIJ"
@@ -200,7 +202,18 @@ def is_header(rows: list[list[str]]) -> bool:
         return False
     if first[0].casefold() in _OF_FORMS and len(filled) > 1:
         return True
-    return max(map(len, filled)) <= LONGEST_NAME and (_are_known(filled) or (bool(rest) and _differ(first, rest)))
+    if _above_numbers(first, rest):
+        return True
+    are_short = MOST_LONG * sum(len(cell) > LONGEST_NAME for cell in filled) <= len(filled)
+    return are_short and (_are_known(filled) or (bool(rest) and _differ(first, rest)))
+
+
+def _above_numbers(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether words of any length are above numbers in most columns."""
+    below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
+    found = sum(len(cells) > 2 and bool(name) and not _NUMBER.fullmatch(name) and all(map(_NUMBER.fullmatch, cells))
+                for name, cells in zip(first, below, strict=True))
+    return found > 1 and 2 * found > len(first)
 
 
 def _are_known(filled: list[str]) -> bool:
@@ -231,7 +244,7 @@ def _differ(first: list[str], rest: list[list[str]]) -> bool:
                  or (_CODE.fullmatch(name) is None and all(map(_CODE.fullmatch, cells)))
                  or (len(cells) > 3 and name not in cells and 2 * len(set(cells)) <= len(cells))
                  for name, cells in columns)
-    return longer * 2 > len(filled)
+    return (longer + any(map(is_sure, filled))) * 2 > len(columns)
 
 
 def names_both(cells: list[str]) -> bool:

@@ -43,10 +43,10 @@ _STAMP = re.compile(rf"[\u200e\u200f\ufeff]?[\[(]?(?:{_DAY}(?:[^\W\d]{{1,12}}\s?
 """The time before a message, as WhatsApp and programs for transcripts write it."""
 _TIMED = re.compile(r"(?<=\w)\s*[\[(]\d[\d:.,\s–-]*[\])](?=\s*[:：])")
 """When somebody speaks, in brackets behind the name: "Asha [00:12 - 00:15]:"."""
-_LABEL = re.compile(r"\s*(?:[-*+•>]\s+)?[*_]*[<\[]?(?P<label>[^\W\d_][^:：?!।;,\"“”=<>\[\]{}\\/|]{0,79}?)"
+_LABEL = re.compile(r"\s*(?:(?:[-*+•>]|#{1,6})\s+)?[*_]*[<\[]?(?P<label>[^\W\d_][^:：?!।;,\"“”=<>\[\]{}\\/|]{0,79}?)"
                     r"(?:(?:(?<!\s)[*_]*[:：](?!//)|[*_]*\s+[:：](?=[*_\s]|$))[*_]*(?=$|[^\d/])|\s[–—-](?=\s)|[>\]](?=\s))"
                     r"\s*(?P<text>.*)", re.DOTALL)
-"""Who speaks: "Asha: …", "Asha - …", "<asha> …", "[Asha] …"."""
+"""Who speaks: "Asha: …", "Asha - …", "<asha> …", "[Asha] …", "### Asha: …"."""
 _PERSON = re.compile(r"(?P<label>[^:]{1,60}): ?(?P<text>.*)", re.DOTALL)
 """Behind a time and a day, a person may be called by a number."""
 _NUMBER = re.compile(r"[\s#.(_-]*\d+[\s).]*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise, repeat
 from typing import Literal, NamedTuple, get_args
 
 from slmstudio.core.data.sources.labels import (
@@ -25,10 +25,10 @@ from slmstudio.core.data.sources.labels import (
 )
 from slmstudio.core.data.sources.row import Raw
 
-Way = Literal["choices", "marks", "bold", "headings", "sections", "entries", "asks"]
+Way = Literal["choices", "marks", "bold", "headings", "sections", "entries", "twos", "asks"]
 """How questions are written: above choices of which some are ticked, or with the letter of the right one below; behind
 marks; in bold lines, of which most ask; in headings that ask; as any heading; as a term and what is behind its colon or
-dash on the same line; or as any line that asks."""
+dash on the same line; as the first of two lines that stand alone; or as any line that asks."""
 
 
 class Rule(NamedTuple):
@@ -51,10 +51,12 @@ class Rule(NamedTuple):
 SHARE = 0.75
 RULES = (Rule("choices", 0.9), Rule("marks", 0.9), Rule("bold", 0.9), Rule("headings", 0.9),
          Rule("choices", 0.6, 2, 0.5), Rule("marks", 0.6, 2, 0.5), Rule("headings", 0.6, 2, 0.5),
-         Rule("entries", 0.6, 4, 0.75, 0.75), Rule("asks", 0.4, 3, 0.5, 0.25))
+         Rule("entries", 0.6, 4, 0.75, 0.75), Rule("twos", 0.55, 6, 0.8, 0.4), Rule("asks", 0.4, 3, 0.5, 0.25))
 """The surest first. A text that none of them fits just happens to have some questions."""
 LONGEST_ASKING = 200
 """Characters of a line that asks."""
+SHORTEST_BROKEN = 60
+"""Characters of a line that a program may have broken."""
 _LAST = Block(END, [], 0)
 _BEGIN = ("question", OUT, END)
 """Blocks before which a question and its answer end."""
@@ -76,8 +78,12 @@ _RULE = re.compile(r"\s*(?:[-*_=~]\s*){3,}")
 _NUMBERED = re.compile(r"^\s*\d{1,4}\s*[.)]\s*")
 _DIGITS = re.compile(r"\d+")
 _ASKS = re.compile(r"[?؟？]\W*$")
+_ENDS = re.compile(r"[.?!।॥۔…。？！؟]\W*$")
 _ENTRY = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?[*_]{0,3}(?P<term>[^:：–—?!।]{1,60}?)[*_]{0,3}"
                     r"\s*(?:[:：]|\s[–—-])[*_]{0,3}\s+(?P<text>\S.*)", re.DOTALL)
+_ASKED_AND_TOLD = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?(?P<term>[^?؟？]{8,200}[?؟？])[,;]?\s+"
+                             r"(?P<text>[^\s?؟？][^?؟？]*)", re.DOTALL)
+"""A question with what is told behind it: "When is it open?, At nine."."""
 _BETWEEN = re.compile(r"\t+|\s+(?:[–—|=→]|[-=]>|\|\||::)\s+")
 """What stands between the two sides of a pair that is on one line."""
 _ASKING = re.compile(r"\s*[^\W_].*[?؟？]\s*")
@@ -172,6 +178,9 @@ def _events(lines: Iterable[Line], way: Way) -> Iterator[Event]:
     if way == "choices":
         yield from _events_of_choices(lines)
         return
+    if way == "twos":
+        yield from _events_of_twos(lines)
+        return
     level, opens = 0, False  # of the question that is open; whether its answer begins now
     for line in lines:
         asked = None if line.is_code else _asked(line, way)
@@ -245,6 +254,17 @@ def _events_of_choices(lines: Iterable[Line]) -> Iterator[Event]:
         last = line.number
 
 
+def _events_of_twos(lines: Iterable[Line]) -> Iterator[Event]:
+    """The same of lines in twos with blank ones between: a remark and its reply, a sentence and its translation. Where
+    the first one is long and no sentence, a paragraph is broken into lines."""
+    for _, group in groupby(enumerate(lines), lambda each: each[1].number - each[0]):
+        found = [line for _, line in group]
+        is_pair = len(found) == 2 and not any(line.level or line.is_code for line in found) and (
+            len(found[0].text) <= SHORTEST_BROKEN or _ENDS.search(found[0].text) is not None)
+        for line, key in zip(found, ("question", "answer") if is_pair else repeat(OUT), strict=False):
+            yield key, line
+
+
 def _choice_in(text: str) -> tuple[bool, str] | None:
     """Whether a choice is ticked, and how the question names it; None of any other line."""
     if found := _TICKED_AFTER.match(text):
@@ -258,7 +278,7 @@ def _choice_in(text: str) -> tuple[bool, str] | None:
 
 def sides_of(text: str) -> tuple[str, str] | None:
     """A term and what is behind its colon, or the two sides of a pair, if a line has just them."""
-    if found := _ENTRY.match(text):
+    if (found := _ASKED_AND_TOLD.fullmatch(text)) or (found := _ENTRY.match(text)):
         return found["term"].strip(), found["text"]
     sides = [side.strip() for side in _BETWEEN.split(text[:LONGEST_MARK], maxsplit=1)]
     return (sides[0], text[text.index(sides[1], len(sides[0])):].strip()) if len(sides) > 1 and all(sides) else None

@@ -93,6 +93,23 @@ ASKED = {
     "what was changed, and why": ({"id": NUMBER, "reason": BODY, "new_answer": REPLY},
                                   ["instruction=reason,output=new_answer"]),
     "codes and what they stand for": ({"code": "A39.{}", "desc": BODY}, ["instruction=code,output=desc", "text=desc"]),
+    "a single column of remarks": ({"message": BODY}, ["text=message"]),
+    "what people said in several chats": ({"text": BODY, "chat_id": ("1", "2"), "place": PLACE}, ["text=text"]),
+    "a text, its words' tags and what it feels like": (
+        {"text": BODY, "token_tags": "EN EN HI HI EN EN", "true_sentiment": PLACE},
+        ["instruction=text,output=true_sentiment"]),
+    "a question among other columns": (
+        {"id": NUMBER, "Question": ASK, "score": "0.{}", "page": NUMBER, "source_pdf": "a{}.pdf", "found": BODY},
+        ["instruction=Question,output=found"]),
+    "a complaint, its picture and its class": (
+        {"complaint_text": BODY, "image_description": REPLY, "category_hint": PLACE},
+        ["instruction=complaint_text,output=image_description"]),
+    "choices that the answer doesn't name": (
+        {"question": ASK, "option1": "Pune {}", "option2": "Goa {}", "option3": "Delhi {}", "answer": REPLY},
+        ["instruction=question,output=answer"]),
+    "questions with answers in a cell": (
+        {"id": NUMBER, "document": "Soalan: Bila pejabat {} dibuka?\nJawapan: Pada pukul sembilan pagi."},
+        ["cell=document", "text=document"]),
     "words and their tags": ({"text": "shabd{}", "labels": ("person", "none")}, ["instruction=text,output=labels"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
@@ -169,6 +186,31 @@ def test_questions_and_answers_in_one_column_are_asked_about(tmp_path, ending, l
     """A table of one column may be read as the text that it is."""
     found = read(tmp_path, {"text": (ASK, REPLY)}, ending)
     assert not found.is_sure and found.candidates[0].line == line and found.candidates[0].evidence
+
+
+def test_it_is_asked_which_of_two_people_answers(tmp_path):
+    path = tmp_path / "chats.json"
+    said = [{"sender": who, "content": "Is the ward open?"} for who in ("Asha", "Ravi")]
+    path.write_text(json.dumps([{"messages": said}] * 4))
+    found = read_dataset(path)
+    assert not found.is_sure
+    assert found.candidates[0].evidence == (("speakers", {"user": "Asha", "assistant": "Ravi"}),)
+
+
+def test_an_answer_names_its_choice_by_letter_and_text(tmp_path):
+    path = tmp_path / "quiz.csv"
+    path.write_text("question,answer,a,b,c\n" + "Where is ward 1?,B: Goa,Pune,Goa,Delhi\n" * 3)
+    found = read_dataset(path)
+    assert found.is_sure and found.records[0].messages[1]["content"] == "B. Goa"
+
+
+def test_a_chatbots_questions_with_one_answer_beside_their_intent(tmp_path):
+    path = tmp_path / "bot.json"
+    path.write_text(json.dumps([{"intent": f"hours_{at}", "questions": [f"When is ward {at} open?", "Which hours?"],
+                                 "answer": f"From {at} on."} for at in range(4)]))
+    found = read_dataset(path)
+    assert found.is_sure and [each.messages[1]["content"] for each in found.records[:3]] == [
+        "From 0 on.", "From 0 on.", "From 1 on."]
 
 
 def test_the_classes_of_a_text_may_be_a_list(tmp_path):
