@@ -30,8 +30,19 @@ def test_losses_that_are_no_numbers_choose_nothing():
     assert strength.best_of(losses) == strength.FULL and strength.best_of({}) == strength.FULL
 
 
-def test_an_adapter_that_went_too_far_is_applied_more_weakly(tmp_path, tiny_model, rows_file):
-    job = small_runs.maker(tmp_path, tiny_model, rows_file)(learning_rate=1.0, eval_steps=1000, max_steps=12)
+@pytest.fixture
+def went_too_far(tmp_path, tiny_model):
+    """A run whose held-out rows say otherwise than what it learns, in fp32: on every processor it goes too far."""
+    learned = small_runs.write(tmp_path / "rows.jsonl",
+                               [{"instruction": name, "output": "नमस्ते दुनिया"} for name in "abcdefgh"])
+    held_out = small_runs.write(tmp_path / "held_out.jsonl",
+                                [{"instruction": name, "output": "Hello there, how are you?"} for name in "klmnop"])
+    return small_runs.maker(tmp_path, tiny_model, learned)(
+        eval_file=str(held_out), precision="fp32", learning_rate=0.02, eval_steps=1000, max_steps=12)
+
+
+def test_an_adapter_that_went_too_far_is_applied_more_weakly(went_too_far):
+    job = went_too_far
     result = train.run(job)
     _, full = (event["eval_loss"] for event in events(job, "eval"))
     told, = events(job, "best_used")
@@ -43,10 +54,9 @@ def test_an_adapter_that_went_too_far_is_applied_more_weakly(tmp_path, tiny_mode
                for name, weight in trained.items())
 
 
-def test_of_many_rows_some_choose_and_all_are_measured(tmp_path, tiny_model, rows_file, monkeypatch):
+def test_of_many_rows_some_choose_and_all_are_measured(went_too_far, monkeypatch):
     monkeypatch.setattr(control, "MOST_TRIED_ON", 1)
-    job = small_runs.maker(tmp_path, tiny_model, rows_file)(
-        learning_rate=1.0, eval_steps=1000, max_steps=12)
+    job = went_too_far
     result = train.run(job)
     told, = events(job, "best_used")
     losses = dict(told["strengths"])
