@@ -136,6 +136,8 @@ def _begin(app: QApplication, shown: list[MainWindow], garbage: GarbageCollector
         window.show_error(error)
     if not files and not chosen.welcomed and not home_folder.kept(paths.home()):
         window.open_welcome()
+    else:
+        window.open_first_page()
     if quit_after_paint:
         window.ready.connect(app.quit)
     else:
@@ -180,6 +182,8 @@ def open_in_language(app: QApplication, old: MainWindow) -> MainWindow:
     window = MainWindow(session)
     if old.welcome_is_open():
         window.open_welcome()
+    else:
+        window.open_first_page()
     window.painted.connect(old.hide)
     window.painted.connect(old.deleteLater)
     window.painted.connect(lambda: _after_paint(app, window))

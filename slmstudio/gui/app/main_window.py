@@ -274,6 +274,11 @@ class MainWindow(QMainWindow):
         if self._was_painted:
             self.welcome.look()
 
+    def open_first_page(self) -> None:
+        """Have the open page there with the first paint, if that is quick: the others may need a plotting library."""
+        if self.header.tabs.currentIndex() == 0:
+            self._stack.setCurrentWidget(self.page(TABS[0]))
+
     def welcome_is_open(self) -> bool:
         return self.welcome is not None and self._stack.currentWidget() is self.welcome
 
@@ -293,7 +298,7 @@ class MainWindow(QMainWindow):
 
     def _show_tab(self, index: int) -> None:
         self.session.settings.last_tab = TABS[index]
-        if self._was_painted or TABS[index] in (TABS[0], *self.session.pages):
+        if self._was_painted or TABS[index] in self.session.pages:
             self._stack.setCurrentWidget(self.page(TABS[index]))
 
     def _open_something(self) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import QLockFile, QObject
 
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files, paths
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.session import Session
@@ -57,6 +57,8 @@ def open_files(files: Sequence[Path], session: Session, window: MainWindow) -> N
 
 def sort(files: Sequence[Path]) -> Sorted:
     """Look at files and say what they are."""
+    from slmstudio.core import jobs  # with all that processes need: not before the window is there
+
     found = Sorted()
     for file in files:
         path = file.absolute()
