@@ -136,15 +136,16 @@ def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
 
 
 @pytest.fixture
-def probing(planned, session):
-    """A planned tab that measures by itself."""
+def probing(planned, session, play, request):
+    """A planned tab that measures by itself, perhaps before the test begins: what its worker does is chosen first."""
+    play(request.param)
     session.settings.measure_plans = True
     planned.fit_check._soon.setInterval(1)
     return planned
 
 
-def test_a_plan_whose_time_nobody_knows_is_measured_by_itself_once(qtbot, probing, session, play):
-    play("start load wait:checkpoint error")
+@pytest.mark.parametrize("probing", ["start load wait:checkpoint error"], indirect=True)
+def test_a_plan_whose_time_nobody_knows_is_measured_by_itself_once(qtbot, probing, session):
     focus = QApplication.focusWidget()
     probing.fit_check.probe_soon()
     qtbot.waitUntil(lambda: probing.before.fit.strip.isVisible() and bool(jobs_made()))
@@ -157,8 +158,8 @@ def test_a_plan_whose_time_nobody_knows_is_measured_by_itself_once(qtbot, probin
     assert len(jobs_made()) == 1 and probing.fit_check.config is None
 
 
+@pytest.mark.parametrize("probing", ["start load hang"], indirect=True)
 def test_start_ends_at_once_what_is_measured_by_itself(qtbot, probing, play):
-    play("start load hang")
     probing.fit_check.probe_soon()
     qtbot.waitUntil(lambda: bool(jobs_made()) and jobs_made()[0].is_alive())
     play(training_window.ENDLESS)
