@@ -31,6 +31,8 @@ class Piece(NamedTuple):
     line: int
     column: int = 1
     trouble: str = ""
+_OVER_LINES = re.compile(rb"(?=\{)[^\n]*(?:[{,][ \t\r]*\n\s*\"|[\[:][ \t\r]*\n)")
+"""The first line of an object that goes on below it: after a bracket or a comma, a key follows."""
 
 
 def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
@@ -51,8 +53,7 @@ def is_lines(first: bytes) -> bool:
         head, _, rest = text.partition(b"\n")
         # If the first line happens to be a list, the lines are still lines.
         return bool(rest.strip()) and _is_json(head)
-    # The first object is spread over several lines: its bracket has a line of its own, and a key follows.
-    return re.match(rb"\{[ \t\r]*\n\s*\"", text) is None
+    return _OVER_LINES.match(text) is None
 
 
 def _is_json(text: bytes) -> bool:

@@ -313,3 +313,15 @@ def test_a_question_and_its_answer_may_be_on_one_line(read):
     towns = ("Pune", "Goa", "Nagpur", "Thane", "Surat", "Kochi")
     found = read("".join(f"When does the office in {town} open?, In {town} at nine.\n\n" for town in towns))
     assert not found.is_sure and told(found)[1] == ("When does the office in Goa open?", "In Goa at nine.")
+
+
+def test_a_text_whose_lines_begin_with_signs_is_asked_about(read):
+    bank = "".join(f"_What does office {n} do for the people of its ward?2\n*It registers births.\n"
+                   "*It collects the tax on houses.\n-It sells tickets for the train.\n%\n" for n in range(8))
+    assert not read(bank).is_sure
+
+
+def test_what_a_page_says_about_itself_may_be_long(tmp_path):
+    (tmp_path / "page.md").write_text("---\nid: 7\ncards:\n" + "- front: What is it?\n  back: A river.\n" * 50
+                                      + "---\n\nThe river comes from the hills.\n")
+    assert [each.text for each in read_dataset(tmp_path / "page.md").records] == ["The river comes from the hills."]

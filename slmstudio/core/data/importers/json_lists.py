@@ -30,6 +30,8 @@ _ASKED = re.compile(r"[?؟？।.!]\s*$|(?:\S+\s+){3}\S")
 """A key that isn't a name but a question, with its answer as the value."""
 _PLAIN_KEY = re.compile(r"[\W_]*|\w*\d[\w-]*")
 """A key that names nothing: a number or an id."""
+_CODE = re.compile(r"[^\W\d]{0,3}[-_]?\d+")
+"""A key that is the id of a text."""
 _HELD_OUT = frozenset({"test", "tests", "testing", "val", "valid", "validation", "dev", "eval", "evaluation",
                        "heldout"})
 _DEEPEST = 3
@@ -266,11 +268,15 @@ def _meanings(value: dict[str, Any]) -> list[Any]:
 
 
 def _answers(value: dict[str, str], path: str) -> Iterator[RowList]:
-    """The rows of an object with answers under their questions; less surely, explanations under their terms."""
+    """The rows of an object with answers under their questions; less surely, explanations under
+    their terms, or texts under their ids."""
     asked = 2 * sum(_ASKED.search(key) is not None for key in value) > len(value)
     explained = len(value) >= _DICTIONARY or (len(value) >= _TERMS and not any(map(is_known, value)) and 2 * sum(
         len(each.split()) > _WORDS for each in value.values()) > len(value))
-    if asked or explained:
+    if explained and all(map(_CODE.fullmatch, value)):
+        yield row_list(f"items({path})[].{{id: [0], text: [1]}}", [
+            {"id": key, "text": text} for key, text in value.items()])._replace(certainty=UNSURE)
+    elif asked or explained:
         rows = [{"question": question, "answer": answer} for question, answer in value.items()]
         yield row_list(f"items({path})", rows)._replace(certainty=1.0 if asked else UNSURE)
 
@@ -301,5 +307,6 @@ def of_objects(value: dict[str, dict[str, Any]]) -> list[Any]:
     if len(inner) == 1:
         asks = ask_and_answer(list(inner[0]))
         return inner if asks and all(isinstance(list(inner[0].values())[at], str) for at in asks) else []
-    common = set(inner[0]).intersection(*inner)
-    return inner if 2 * len(common) >= len(set().union(*inner)) else []
+    counted = Counter(key for each in inner for key in each)
+    usual = {key for key, count in counted.items() if 2 * count > len(inner)}
+    return inner if 2 * sum(len(usual & each.keys()) for each in inner) >= counted.total() else []

@@ -16,6 +16,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import SURE, Evidence
 from slmstudio.core.data.mapping import choices, pairs, ratings
+from slmstudio.core.data.mapping.conversation_columns import conversations, is_message_row
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of, questions_in
 from slmstudio.core.data.mapping.question_columns import (
     answered,
@@ -24,12 +25,10 @@ from slmstudio.core.data.mapping.question_columns import (
     has_objects,
     hold_more,
     is_title,
-    marked,
     questions_answers,
     translated,
 )
-from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, people_in, role_of
-from slmstudio.core.data.mapping.turns import is_conversation
+from slmstudio.core.data.mapping.speakers import are_texts
 
 _CELLS = 20
 """Cells that tell whether a column has questions with their answers."""
@@ -71,8 +70,8 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         asks: whether a user will be asked about what is unsure; otherwise, what is only possible is left out.
     """
     look = Look(columns, rows, by_look, use_marks)
-    found = [*pairs.preferences(look), *_conversations(look)]
-    if not _is_message(look):
+    found = [*pairs.preferences(look), *conversations(look)]
+    if not is_message_row(look):
         if (pair := next((pair for pair in _PAIRS if set(pair) <= look.by_name.keys()), None)) and (
                 kind := look.first(names.RELATIONS)):
             found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
@@ -129,60 +128,17 @@ def _by_coverage(look: Look, found: list[ColumnMap]) -> list[ColumnMap]:
     """The same ways; less sure where half of the rows have other columns, and no sure way reads those."""
     def covered(maps: Iterable[ColumnMap]) -> float:
         needed = [each.used - each.made.keys() if each.made else each.needed for each in maps]
-        return sum(any(all(row.get(name) is not None for name in each) for each in needed)
+        return sum(any(all(row.get(name) not in (None, "") for name in each) for each in needed)
                    for row in look.rows) / max(len(look.rows), 1)
 
     sure = [each for each in found if each.certainty > ratings.DROPPED]
     if sure and 2 * covered(sure) >= 1:
         return found
-    return [replace(each, certainty=min(each.certainty, ratings.DROPPED) * (1 + covered([each])) / 2) for each in found]
+    return [replace(each, certainty=min(each.certainty, ratings.DROPPED) * (1 + 3 * covered([each])) / 4)
+            for each in found]
 
 
-def _is_message(look: Look) -> bool:
-    """Whether each row is one message of a conversation that goes over several rows, as in OASST1."""
-    column = look.first(names.SPEAKERS)
-    found = look.values(column) if column else []
-    return bool(found) and any(word in look.by_name for word in names.MESSAGE) and all(map(role_of, found))
-
-
-# -- conversations, comparisons, choices ---------------------------------------------------------------------------
-
-
-def _conversations(look: Look) -> Iterator[ColumnMap]:
-    named = [look.by_name[word] for word in names.CONVERSATION if word in look.by_name]
-    but = set().union(*look.twos().values(), (look.by_name.get(word, "") for word in names.EXAMPLES))
-    found = next((column for column in (*named, *look.columns)
-                  if column not in but and _is_conversation(look, column, column in named)), "")
-    paired = [column for column in look.columns if look.values(column) and all(map(are_pairs, look.values(column)))]
-    if not found and len(paired) == 1:  # as IndicAlign's; several are the same in several languages
-        found = paired[0]
-    if not found:
-        if "messages" in look.columns:  # which can mean nothing else: then what is wrong there can be said
-            yield look.map("messages", ratings.LIKELY, messages="messages")
-        return
-    answer = look.first((word for word in names.ANSWERED if word != "chosen"), (found,))
-    if answer and look.is_prompt(found) and all(isinstance(each, (str, dict, list)) for each in look.values(answer)):
-        yield from answered(look, found, answer, ratings.TURNS)
-    elif found in named or not answer:  # else a "prompt" of messages beside its completion
-        who = people_in(look.values(found))  # nobody knows which of two people answers
-        yield from marked(look, look.map("messages", ratings.LOOK if who else ratings.TURNS, [
-            Evidence("speakers", dict(zip(("user", "assistant"), who, strict=True))) if who else by_name(found)],
-            messages=found), look.label((found,)), {"completion": found})
-
-
-def _is_conversation(look: Look, column: str, is_named: bool) -> bool:
-    found, known = look.values(column), names.column(column)
-    if not found or (known == "turns" and "question_id" in look.by_name):  # as MT-Bench's, which are all questions
-        return False
-    if known in names.ANSWERED and look.first(names.ASKED, (column,)) and all(
-            isinstance(value, str) and value[:1] not in ("[", "{", "\n") for value in found):
-        return False  # a play, or how people talk
-    if is_named and all(isinstance(value, list) and value and all(isinstance(each, str) or (
-            isinstance(each, list) and len(each) == 2) for each in value) for value in found):
-        return True
-    if known in names.DIALOGUE and all(by_turns(value) and isinstance(value[0], dict) for value in found):
-        return True
-    return sum(map(is_conversation, found)) * 2 > len(found)
+# -- comparisons and choices ---------------------------------------------------------------------------
 
 
 def _compared(look: Look, one: str, other: str, kind: str) -> Iterator[ColumnMap]:
@@ -338,7 +294,8 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     is_alone = not (dropped or is_sorted or _hold_most(look, text)) and is_likely and not (
         speaker and look.of(speaker).is_class) and not any(map(look.is_thread, look.columns))
     likely, other_ways = (ratings.DROPPED, ratings.LOOK) if is_named else (ratings.UNLIKELY, ratings.DROPPED)
-    codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
+    codes = [each for each in look.classes(text) if look.of(each).is_number and not look.of(each).ascends] if (
+        is_alone and is_likely) else []
     if heads := [each for each in look.columns if each != text and is_alone and look.of(each).may_be_told_apart]:
         is_alone = False
         yield from answered(look, heads[0], text, ratings.LOOK)

@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping.speakers import are_texts
 
+_DIGITS = re.compile(r"\d+")
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
 _NUMBERS = re.compile(r"\s*(?=\S)[-+]?[\d.,:/% -]+\s*")
 """A number, a time, or a date."""
@@ -135,6 +137,12 @@ class ColumnProfile:
         return bool(self.values) and all(
             isinstance(value, (int, float)) or (isinstance(value, str) and _NUMBER.fullmatch(value) is not None)
             for value in self.values)
+
+    @cached_property
+    def ascends(self) -> bool:
+        """Whether values are numbers that never fall from row to row, as those of pages and chapters."""
+        found = [list(map(int, _DIGITS.findall(str(each)))) for each in self.values] if self.is_number else []
+        return len(found) > _FEW and all(one <= other for one, other in pairwise(found))
 
     @cached_property
     def is_number_or_date(self) -> bool:

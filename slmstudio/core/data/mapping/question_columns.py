@@ -11,7 +11,7 @@ from slmstudio.core.data.candidates import SURE, Evidence
 from slmstudio.core.data.mapping import choices, ratings, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of
 from slmstudio.core.data.mapping.profile import ColumnProfile
-from slmstudio.core.data.mapping.speakers import are_texts, content_of
+from slmstudio.core.data.mapping.speakers import are_texts, content_key, content_of
 from slmstudio.core.data.mapping.values import written
 
 _FEW_COLUMNS = 4
@@ -45,10 +45,13 @@ def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
     # Beside another answer than its translation, a source is where the row is from.
     sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
     words = [word for word in names.ASKED if word not in sources]
-    if question := look.first(words, (answer, *look.names)):
+    lists = [each for each in look.columns if any(  # of objects, which aren't messages
+        isinstance(value, list) and value and isinstance(value[0], dict) and not content_key(value[0])
+        for value in look.values(each))]
+    if question := look.first(words, (answer, *lists, *look.names)):
         yield question, "", _clarity(question)
         return
-    may_name = look.first(words, (answer,))
+    may_name = look.first(words, (answer, *lists))
     if may_name:
         yield may_name, "", ratings.SIMILAR - 0.05
     profile = look.of(may_name)
@@ -123,8 +126,9 @@ def _wanted(look: Look, question: str, below: str) -> Iterator[ColumnMap]:
 
 
 def translated(look: Look) -> Iterator[ColumnMap]:
-    """Columns that are called by languages: the same in each of them."""
+    """Columns that are called by languages: the same in each of them; or a word in one, and its meaning."""
     found = [each for each in look.columns if look.of(each).has_words and names.is_language(each)]
+    found += [each for each in look.columns if len(found) == 1 and look.of(each).known in names.MEANINGS]
     for at, (one, other) in enumerate(islice(combinations(found, 2), ratings.MOST_PAIRS)):
         for each in answered(look, one, other, ratings.SORTED - at / 100):
             yield replace(each, evidence=(by_name(one), by_name(other)))
@@ -243,7 +247,8 @@ def hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) ->
               if each.values and each.name not in texts and each.known not in names.OF_FILE]
     return any(has_objects(each) if each.known in names.BESIDE else has_objects(each, anything=True) or (
         each.is_number and each.is_class and (
-            (len(texts) > 1 and not of_register) or set(map(str, each.values)) == {"0", "1"})) for each in others)
+            (len(texts) > 1 and not of_register and each.words & (names.CLASS_WORDS | names.SORTED_WORDS))
+            or set(map(str, each.values)) == {"0", "1"})) for each in others)
 
 
 def has_objects(profile: ColumnProfile, anything: bool = False) -> bool:

@@ -194,8 +194,10 @@ _SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t|\"[^\"]*\"\s*:")
 _MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
 _TABLE = re.compile(r"\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+")
 """A row of a table, or a rule, as Markdown and reStructuredText have them."""
-_FRONT_MATTER = re.compile(rb"---\s*\n[\w-]+:(?:(?!---)[^\n]*\n){1,60}---[ \t]*\r?\n")
+_FRONT_MATTER = re.compile(rb"---\s*\n[\w-]+:(?:(?!---)[^\n]*\n){1,400}---[ \t]*\r?\n")
 """What a page of Markdown says about itself, for the program that makes a website of it."""
+_SIGNED = re.compile(r"\s*(?:([*_$%@~=+^&-])(?!\1)\w(?!.*\1\W)|[%$@~=+^&]+\s*$)")
+"""A line that begins with a sign of some notation, which isn't Markdown's."""
 _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
 _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
@@ -255,7 +257,9 @@ def _prose(lines: Sequence[Line], found: Labels, by: str) -> Candidate:
     text = Candidate("text", options=ReadOptions(text_by=by))
     labelled = sum(questions.is_marked(line) or found.of(line)[0] != "" for line in lines)
     is_short = len(lines) <= SHORT and sum(len(line.text) for line in lines) < LONGEST
-    if is_short or (labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE):
+    signed = sum(_SIGNED.match(line.text) is not None for line in lines if not line.is_code)
+    if 2 * signed <= len(lines) and (is_short or (
+            labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE)):
         return text
     evidence = _recurring(found) if found.share >= LEAST_SHARE else Evidence("not_prose")
     return replace(text, certainty=NOT_PROSE, evidence=(evidence,))

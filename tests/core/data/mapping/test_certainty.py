@@ -330,3 +330,59 @@ def test_an_object_is_answered_as_json(tmp_path):
     found = written(tmp_path / "rows.jsonl", [
         {"question": ASK.format(at), "answer": {"opens": f"{at}:00", "note": "नोट"}} for at in range(6)])
     assert found.records[1].messages[1]["content"] == '{"opens": "1:00", "note": "नोट"}'
+
+
+def test_a_number_that_is_no_class_by_name_neither_answers_nor_hides_a_pair(tmp_path):
+    rows = [{"term": f"Ward {at} office", "definition": BODY.format(at), "depth": at % 3 + 1} for at in range(9)]
+    found = written(tmp_path / "terms.jsonl", rows)
+    assert found.candidates[0].line == "instruction=term,output=definition"
+    pages = written(tmp_path / "pages.jsonl", [{"ref": 19 + at // 2, "text": BODY.format(at)} for at in range(60)])
+    assert pages.candidates[0].line == "text=text"
+
+
+def test_a_list_of_objects_is_no_question(tmp_path):
+    rows = [{"title": TITLE.format(at), "body": BODY.format(at), "references": ["Register", "Gazette"],
+             "questions": [{"type": "who", "asked": ASK.format(at)}]} for at in range(4)]
+    found = written(tmp_path / "texts.jsonl", rows)
+    assert not found.is_sure and all("instruction=questions" not in each.line for each in found.candidates)
+
+
+def test_objects_under_their_words_are_rows_even_where_few_have_all_columns(tmp_path):
+    words = {f"{word}ம்": {"gloss": f"Town {at}", **({"seen": at, f"note {at}": "b"} if at % 2 else {}),
+                          **({"deck": "a"} if at % 3 else {})} for at, word in enumerate("கசடதபறயர")}
+    (tmp_path / "words.json").write_text(json.dumps(words))
+    found = read_dataset(tmp_path / "words.json")
+    assert found.records[1].messages[0]["content"] == "சம்" and found.records[1].messages[1]["content"] == "Town 1"
+
+
+def test_texts_under_codes_are_texts(tmp_path):
+    (tmp_path / "notes.json").write_text(json.dumps({f"p{at:06}": BODY.format(at) for at in range(30)}))
+    found = read_dataset(tmp_path / "notes.json")
+    assert (found.layout, found.records[1].text) == ("text", BODY.format(1))
+
+
+@pytest.mark.parametrize("head", ['{"rows": [', '{"about": "offices",', '{"about": {"by": "ward"},'])
+def test_an_object_over_several_lines_may_begin_on_its_first_one(tmp_path, head):
+    rows = ",\n".join(json.dumps({"question": ASK.format(at), "answer": REPLY.format(at)}) for at in range(4))
+    (tmp_path / "rows.json").write_text(head + ("" if head.endswith("[") else '\n"rows": [') + f"\n{rows}\n]}}\n")
+    assert read_dataset(tmp_path / "rows.json").count == 4
+
+
+def test_the_language_of_turns_that_are_in_two_is_asked_for(tmp_path):
+    talk = [{"speaker": who, "en": f"{who} says {{}}", "te": f"{who} అంటారు {{}}"} for who in ("user", "bot")]
+    found = written(tmp_path / "talks.jsonl", [
+        {"id": f"talk {at}", "conversation": [{key: text.format(at) for key, text in each.items()} for each in talk]}
+        for at in range(4)])
+    assert not found.is_sure and found.records[1].messages[1]["content"] == "bot says 1"
+    assert "content: te" in found.candidates[1].line
+
+
+def test_a_word_in_a_language_is_asked_about_with_its_meaning(tmp_path):
+    rows = [{"tamil": f"சொல் {at}", "gloss": f"Word {at} of it", "cluster": "abc"[at % 3] * 5} for at in range(9)]
+    assert written(tmp_path / "words.jsonl", rows).candidates[0].line == "instruction=tamil,output=gloss"
+
+
+def test_a_column_that_is_nearly_empty_is_no_answer(tmp_path):
+    rows = [{"phrase": BODY.format(at), "kinds": "noun verb" if at % 2 else "noun", "grade": "x" if at == 7 else ""}
+            for at in range(60)]
+    assert "grade" not in written(tmp_path / "rows.jsonl", rows).candidates[0].line
