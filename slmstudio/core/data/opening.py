@@ -291,6 +291,8 @@ def _delimiter(first: bytes, suffix: str, options: ReadOptions) -> str:
     questions and answers are; a file of unknown name where its first row holds names.
     """
     is_text = suffix in (".txt", ".text")
+    if options.text_by is None and (said := tables.separator_said(first)):
+        return said
     if suffix in (".tsv", ".tab") or (is_text and tables.is_by_tabs(first)):
         return "\t"
     found = tables.delimiter_of(first)

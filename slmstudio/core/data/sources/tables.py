@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, pairwise
+from itertools import chain, pairwise, repeat
 from typing import NamedTuple
 
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, numbered_lines
@@ -20,7 +20,10 @@ SNIFFED_ROWS = 20
 _LONGEST_SIDE = 200
 """Characters of what a card asks; a paragraph has more."""
 _SETTING = re.compile(r"#(?:separator|html|tags|columns|notetype|deck|if matches|(?:guid|notetype|deck|tags) column):")
-"""What Anki says of its cards above them."""
+"""What Anki says of its cards above them. https://docs.ankiweb.net/importing/text-files.html#file-headers"""
+_COLUMN = re.compile(r"#(?P<name>guid|notetype|deck|tags) column:\s*(?P<at>\d+)\s*")
+_SEPARATOR = re.compile(rb"#separator:\s*(\w+|[^\w\s])", re.IGNORECASE)
+_SEPARATORS = {b"tab": "\t", b"comma": ",", b"semicolon": ";", b"pipe": "|", b"colon": ":", b"space": " "}
 _RULE = re.compile(r"[|\s]*:?-{2,}:?(?:\s*\|\s*:?-{2,}:?)*[|\s]*")
 """What Markdown writes below the names of a table's columns."""
 _DIGITS = re.compile(r"\d+")
@@ -53,6 +56,12 @@ def delimiter_of(first: bytes) -> str:
         if columns > 1 and (times, columns) > best:
             best, found = (times, columns), delimiter
     return found
+
+
+def separator_said(first: bytes) -> str:
+    """What separates the sides of Anki's cards, as the file says above them; "" if it doesn't."""
+    found = _SEPARATOR.match(first)
+    return _SEPARATORS.get(found[1].lower(), found[1].decode()[:1]) if found else ""
 
 
 def is_by_tabs(first: bytes) -> bool:
@@ -89,13 +98,17 @@ def is_counted(cells: list[str]) -> bool:
 def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:
     """The rows without what Anki says above them; its cards have two sides, and may have tags behind them."""
     first = next(rows, None)
-    has_settings = first is not None and bool(_SETTING.match(first.cells[0] if first.cells else ""))
+    settings: list[str] = []
     while first is not None and first.cells and _SETTING.match(first.cells[0]):
+        settings.append(first.cells[0])
         first = next(rows, None)
     if first is None:
         return iter(())
-    names = ["question", "answer", "tags", *(f"column {at}" for at in range(4, 99))][:len(first.cells)]
-    return chain([TableRow(names, first.line - 1)] * has_settings, [first], rows)
+    said = {int(found["at"]): found["name"] for found in map(_COLUMN.fullmatch, settings) if found}
+    sides = chain(["question", "answer"], ["tags"] * ("tags" not in said.values()), repeat("column"))
+    names = [said.get(at) or next(sides) for at in range(1, len(first.cells) + 1)]
+    names = [f"column {at}" if name == "column" else name for at, name in enumerate(names, 1)]
+    return chain([TableRow(names, first.line - 1)] * bool(settings), [first], rows)
 
 
 def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:

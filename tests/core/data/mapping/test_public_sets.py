@@ -167,13 +167,15 @@ def test_a_class_before_its_text_is_the_answer(tmp_path, header):
 
 
 @pytest.mark.parametrize("text", [
-    "#separator:tab\n#html:true\n#tags column:3\n" + f"{Q}\t{A}\tgeo\n" * 3, f"{Q}\t{A}\n" * 3],
-    ids=["Anki", "Quizlet"])
+    "#separator:tab\n#html:true\n#tags column:3\n" + f"{Q}\t{A}\tgeo\n" * 3, f"{Q}\t{A}\n" * 3,
+    "#separator:Semicolon\n#deck column:1\n#tags column:4\n" + f'Law::1;"{Q}";"{A}";;"a\nb"\n' * 3],
+    ids=["Anki", "Quizlet", "Anki's settings"])
 def test_cards_are_questions_with_answers(tmp_path, text):
     path = tmp_path / "cards.txt"
     path.write_text(text)
     dataset = read_dataset(path)
-    assert (dataset.format, [list(each.messages) for each in dataset.records]) == ("tsv", [[ASK, GOOD]] * 3)
+    assert [list(each.messages) for each in dataset.records] == [[ASK, GOOD]] * 3
+    assert dataset.format == ("csv" if ";" in text else "tsv")
 
 
 def test_numbered_lines_are_text(tmp_path):
