@@ -258,21 +258,28 @@ def _ways(value: Any, name: str, options: _Options, findings: Findings) -> dict[
     ways = {"text": plain.index(_same(text))} if _same(text) in plain else {}
     if _NUMBER.fullmatch(text) and not any(map(str.isdigit, options.labels)):
         return ways if ways and not 0 <= int(text) <= len(plain) else {**ways, "number": int(text)}
-    letter = _NAMED.sub("", text).strip("().: ").upper()
-    marks = [mark.upper() for mark in options.marks]
-    if not options.labels or not any(map(str.isascii, options.labels)):
-        marks += LETTERS[:len(plain)]  # which also count those with labels in another script
-    if letter in marks and (len(text) == 1 or not ways):
-        ways["name"] = marks.index(letter) % len(plain)
-    behind = _BEHIND.fullmatch(text)
-    if not ways and behind and behind[1].upper() in marks:
-        ways["name"] = marks.index(behind[1].upper()) % len(plain)
+    ways |= _by_letter(text, options, bool(ways))
     if not ways:
         marks = list(options.labels or LETTERS[:len(plain)])
         findings.append((name, tr('the answer "{answer}" isn\'t one of the {count} choices, which are called {first} '
                                   "to {last}.", answer=printable(text), count=len(plain), first=marks[0].upper(),
                                   last=marks[-1].upper())))
     return ways
+
+
+def _by_letter(text: str, options: _Options, is_choice: bool) -> dict[str, int]:
+    """The choice that a letter names, alone or before the choice's text ("B) Paris"); nothing if there is none."""
+    count = len(options.texts)
+    marks = [mark.upper() for mark in options.marks]
+    if not options.labels or not any(map(str.isascii, options.labels)):
+        marks += LETTERS[:count]  # which also count those with labels in another script
+    letter = _NAMED.sub("", text).strip("().: ").upper()
+    if letter in marks and (len(text) == 1 or not is_choice):
+        return {"name": marks.index(letter) % count}
+    behind = _BEHIND.fullmatch(text)
+    if behind and not is_choice and behind[1].upper() in marks:
+        return {"name": marks.index(behind[1].upper()) % count}
+    return {}
 
 
 def _bare(text: str) -> str:

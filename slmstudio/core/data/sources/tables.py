@@ -112,11 +112,16 @@ def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:
 
 
 def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
-    """All rows that aren't blank. A cell may have line breaks where it is in quotation marks."""
+    """All rows that aren't blank. A cell may have line breaks where it is in quotation marks.
+
+    In a row with text behind a closing quotation mark (`"Goa" he said,Yes`), the marks belong to the text if it then
+    has as many cells as the first row.
+    """
     # The limit is the process's; rows have one of their own here, far above csv's.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     lines = _Lines(numbered_lines(chunks))
     reader = csv.reader(lines, delimiter=delimiter)
+    width = 0
     while True:
         begin, cells, problem = lines.begin_row(), list[str](), None
         try:
@@ -132,11 +137,25 @@ def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
             problem = Problem(error.reason, lines.number, error.column)
         except csv.Error as error:
             problem = Problem(tr("this isn't a row of a table: {reason}.", reason=error), begin)
+        else:
+            if '"' in lines.last and lines.number == begin:
+                cells = _literal(lines.last, delimiter, width) or cells
+            width = width or len(cells)
         if problem is not None:
             yield TableRow([], begin, problem)
         elif any(cell and not cell.isspace() for cell in cells) and not (
                 delimiter == "|" and _RULE.fullmatch("|".join(cells))):
             yield TableRow([cell.strip() for cell in cells] if delimiter == "|" else cells, begin)
+
+
+def _literal(line: str, delimiter: str, width: int) -> list[str] | None:
+    """The cells of a line whose quotation marks don't enclose cells, if there are as many as columns."""
+    try:
+        next(csv.reader([line], delimiter=delimiter, strict=True), None)
+    except csv.Error:
+        cells = next(csv.reader([line], delimiter=delimiter, quoting=csv.QUOTE_NONE))
+        return cells if len(cells) == width else None
+    return None
 
 
 def _unclosed(begin: int, last: int) -> str:

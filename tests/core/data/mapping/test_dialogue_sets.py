@@ -165,12 +165,12 @@ def test_of_candidates_the_last_one_is_the_answer(tmp_path):
 
 
 HEADER = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags\n"
-SAID = (f"hit:0_conv:1,1,sentimental,I remember_comma_ well.,1,Goa he said_comma_ where is it?,5|5|5_2|2|5,\n"
+SAID = (f'hit:0_conv:1,1,sentimental,I remember_comma_ well.,1,"Goa" he said_comma_ where is it?,5|5|5_2|2|5,\n'
         f"hit:0_conv:1,2,sentimental,I remember_comma_ well.,0,{A.replace(',', '_comma_')},5|5|5_2|2|5,\n"
         "hit:0_conv:1,3,sentimental,I remember_comma_ well.,1,Thanks,5|5|5_2|2|5,\n"
         "hit:1_conv:3,2,afraid,It was dark.,3,Why?,4|5|4_3|5|5,\n"
         "hit:1_conv:3,1,afraid,It was dark.,2,I was afraid.,,\n")
-TOLD = [[user("Goa he said, where is it?"), says(A)], [user("I was afraid."), says("Why?")]]
+TOLD = [[user('"Goa" he said, where is it?'), says(A)], [user("I was afraid."), says("Why?")]]
 
 
 def test_people_with_numbers_take_turns_in_each_conversation(tmp_path):
