@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -11,10 +12,14 @@ from contextlib import closing
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
+from support.tiers import examples
 from support.workbooks import write_ods, write_xlsx
 
 from slmstudio.core.data.reader import ReadOptions, read_dataset
+from slmstudio.core.data.sources.tables import table_rows
 from slmstudio.core.errors import UserError
 
 ROWS = [
@@ -31,8 +36,6 @@ def said(dataset):
 
 def table(rows, delimiter=",", header=("question", "answer")):
     out = io.StringIO()
-    import csv
-
     csv.writer(out, delimiter=delimiter, lineterminator="\r\n").writerows([header, *rows])
     return out.getvalue()
 
@@ -60,6 +63,28 @@ def test_quoted_line_breaks_and_names_in_any_language(tmp_path):
     assert said(found) == [("पहली\nपंक्ति?", 'कहा "हाँ", फिर'), *HINDI]
     assert found.mapping == {"instruction": "प्रश्न", "output": "उत्तर"}
     assert [record.line for record in found.records] == [2, 4, 5]
+
+
+@pytest.mark.parametrize(("line", "row"), [
+    ('"Goa" he said,"Yes, there"', ('"Goa" he said', "Yes, there")),
+    ('"Goa" he said,"There."', ('"Goa" he said', "There.")),
+    ('"Say "hi" now","He said ""hi""."', ('"Say "hi" now"', 'He said "hi".')),
+    ('"Who said ""hi""?","Asha"', ('Who said "hi"?', "Asha")),
+])
+def test_quotation_marks_that_enclose_no_cell_are_text(tmp_path, line, row):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["question,answer", line, "Where is it?,In Pune."]) + "\n", encoding="utf-8")
+    assert said(read_dataset(path))[0] == row
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(st.lists(st.text('a ",;\t', max_size=6), min_size=3, max_size=3), min_size=1, max_size=4),
+       st.sampled_from(",;\t"), st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+def test_a_table_that_csv_writes_is_read_as_it_was(rows, delimiter, quoting):
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter, quoting=quoting).writerows(rows)
+    found = [row.cells for row in table_rows(iter([out.getvalue().encode()]), delimiter)]
+    assert found == [row for row in rows if any(map(str.strip, row))]
 
 
 def test_a_table_without_names(tmp_path):

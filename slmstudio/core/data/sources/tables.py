@@ -114,13 +114,14 @@ def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:
 def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
     """All rows that aren't blank. A cell may have line breaks where it is in quotation marks.
 
-    In a row with text behind a closing quotation mark (`"Goa" he said,Yes`), the marks belong to the text if it then
-    has as many cells as the first row.
+    In a row with text behind a closing quotation mark (`"Goa" he said,Yes`), marks that don't enclose a cell belong to
+    its text, if the row then has as many cells as the first one.
     """
     # The limit is the process's; rows have one of their own here, far above csv's.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     lines = _Lines(numbered_lines(chunks))
     reader = csv.reader(lines, delimiter=delimiter)
+    cell, text_behind = _patterns(delimiter)
     width = 0
     while True:
         begin, cells, problem = lines.begin_row(), list[str](), None
@@ -130,32 +131,46 @@ def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
                 problem = Problem(_unclosed(begin, lines.number - (not lines.last)), begin)
         except StopIteration:
             return
-        except _TooLong:
-            problem = Problem(_unclosed(begin, lines.number) if lines.number > begin else tr(
-                "the row is longer than {limit} MB, so it wasn't read.", limit=ROW_LIMIT >> 20), begin)
-        except NotJson as error:
-            problem = Problem(error.reason, lines.number, error.column)
-        except csv.Error as error:
-            problem = Problem(tr("this isn't a row of a table: {reason}.", reason=error), begin)
-        else:
-            if '"' in lines.last and lines.number == begin:
-                cells = _literal(lines.last, delimiter, width) or cells
-            width = width or len(cells)
+        except (_TooLong, NotJson, csv.Error) as error:
+            problem = _problem(error, begin, lines.number)
         if problem is not None:
             yield TableRow([], begin, problem)
-        elif any(cell and not cell.isspace() for cell in cells) and not (
-                delimiter == "|" and _RULE.fullmatch("|".join(cells))):
-            yield TableRow([cell.strip() for cell in cells] if delimiter == "|" else cells, begin)
+            continue
+        width = width or len(cells)
+        if lines.number == begin and text_behind.search(lines.last):
+            with_marks = [_cell_text(each) for each in cell.finditer(lines.last.rstrip("\r\n"))]
+            cells = with_marks if len(with_marks) == width else cells
+        if _has_text(cells, delimiter):
+            yield TableRow([each.strip() for each in cells] if delimiter == "|" else cells, begin)
 
 
-def _literal(line: str, delimiter: str, width: int) -> list[str] | None:
-    """The cells of a line whose quotation marks don't enclose cells, if there are as many as columns."""
-    try:
-        next(csv.reader([line], delimiter=delimiter, strict=True), None)
-    except csv.Error:
-        cells = next(csv.reader([line], delimiter=delimiter, quoting=csv.QUOTE_NONE))
-        return cells if len(cells) == width else None
-    return None
+def _problem(error: Exception, begin: int, last: int) -> Problem:
+    """What is wrong with a row that begins on one line and couldn't be read further than the last one."""
+    if isinstance(error, NotJson):
+        return Problem(error.reason, last, error.column)
+    if not isinstance(error, _TooLong):
+        return Problem(tr("this isn't a row of a table: {reason}.", reason=error), begin)
+    return Problem(_unclosed(begin, last) if last > begin else tr(
+        "the row is longer than {limit} MB, so it wasn't read.", limit=ROW_LIMIT >> 20), begin)
+
+
+def _patterns(delimiter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """One for the cells of a line, each enclosed in quotation marks or not, and one for a mark with text behind it."""
+    end = re.escape(delimiter)
+    return (re.compile(rf'(?:^|{end})(?:"([^"]*(?:""[^"]*)*)"(?={end}|$)|([^{end}]*))'),
+            re.compile(rf'"(?<=[^{end}]")[^"{end}\r\n]'))  # which begins with its mark: that is searched quickly
+
+
+def _cell_text(cell: re.Match[str]) -> str:
+    enclosed, literal = cell.groups()
+    return literal if enclosed is None else enclosed.replace('""', '"')
+
+
+def _has_text(cells: list[str], delimiter: str) -> bool:
+    """Whether a row isn't blank, nor the rule below the header of a Markdown table."""
+    if delimiter == "|" and _RULE.fullmatch("|".join(cells)):
+        return False
+    return any(cell and not cell.isspace() for cell in cells)
 
 
 def _unclosed(begin: int, last: int) -> str:
